@@ -1,0 +1,1 @@
+//! The manifest: what the watcher knows about the photos of one event.

@@ -1,0 +1,387 @@
+//! The words on the wire: header names, paths, bodies and problem codes. Both ends use these and nothing else, so that
+//! neither matches on text.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::id::PhotoId;
+
+/// Version of tus that is spoken (the resumable upload protocol, 1.0, 2016-03-25).
+pub const TUS_VERSION: &str = "1.0.0";
+
+/// Media type of the body of a tus `PATCH`.
+pub const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
+
+/// Media type of an error body (RFC 9457).
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Status of a failed checksum (tus, checksum extension).
+pub const STATUS_CHECKSUM_MISMATCH: u16 = 460;
+
+/// Header names, in the lower case that HTTP libraries want.
+pub mod header {
+    /// tus: protocol version of a request or answer.
+    pub const TUS_RESUMABLE: &str = "tus-resumable";
+    /// tus: versions that a server speaks, preferred first.
+    pub const TUS_VERSION: &str = "tus-version";
+    /// tus: extensions that a server offers.
+    pub const TUS_EXTENSION: &str = "tus-extension";
+    /// tus: largest upload that is taken, in bytes.
+    pub const TUS_MAX_SIZE: &str = "tus-max-size";
+    /// tus: bytes that are stored.
+    pub const UPLOAD_OFFSET: &str = "upload-offset";
+    /// tus: bytes of the whole upload.
+    pub const UPLOAD_LENGTH: &str = "upload-length";
+    /// tus: key and base64 value pairs.
+    pub const UPLOAD_METADATA: &str = "upload-metadata";
+    /// tus: when an unfinished upload will be forgotten.
+    pub const UPLOAD_EXPIRES: &str = "upload-expires";
+    /// RFC 9530: digest of what is stored.
+    pub const REPR_DIGEST: &str = "repr-digest";
+    /// The photo that a complete upload became.
+    pub const FINDME_PHOTO: &str = "findme-photo";
+}
+
+/// Paths of the API.
+pub mod path {
+    /// tus uploads; one upload is `/api/uploads/<id>`.
+    pub const UPLOADS: &str = "/api/uploads";
+    /// Bytes of a photo: `/api/photo/<id>`, with `/preview` or `/thumb` behind it the derivatives.
+    pub const PHOTO: &str = "/api/photo";
+    /// All photos of the event, newest acceptance first.
+    pub const ALL_PHOTOS: &str = "/api/all-photos";
+    /// The photos of the guest who asks.
+    pub const MY_PHOTOS: &str = "/api/my-photos";
+    /// Join by code.
+    pub const JOIN: &str = "/api/join";
+    /// Search by selfie; `DELETE` erases.
+    pub const SELFIE: &str = "/api/selfie";
+    /// What is held about the guest who asks.
+    pub const ME: &str = "/api/me";
+    /// Digests on the server.
+    pub const NAMES: &str = "/api/names";
+    /// The process answers.
+    pub const LIVEZ: &str = "/livez";
+    /// The process can do its work; reasons when not.
+    pub const READYZ: &str = "/readyz";
+}
+
+/// Keys of `Upload-Metadata` that mean something to the server; others are kept and echoed.
+pub mod metadata {
+    /// Name of the file on the photographer's disk; shown, never used as a path.
+    pub const FILENAME: &str = "filename";
+    /// Media type that the client believes in.
+    pub const FILETYPE: &str = "filetype";
+    /// Hexadecimal SHA-256 of the bytes of this upload.
+    pub const DIGEST: &str = "digest";
+    /// Id of the photo; see [`crate::PhotoId::of`].
+    pub const PHOTO: &str = "photo";
+    /// `original` or `preview`.
+    pub const KIND: &str = "kind";
+    /// Which watcher or camera sent it.
+    pub const SOURCE: &str = "source";
+    /// Id of an earlier photo that this one replaces.
+    pub const REPLACES: &str = "replaces";
+}
+
+/// What an upload carries. An upload is keyed by (event, photo, kind).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The photo itself, byte for byte.
+    #[default]
+    Original,
+    /// A smaller JPEG sent ahead of the original.
+    Preview,
+}
+
+impl Kind {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Original => "original",
+            Self::Preview => "preview",
+        }
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = crate::token::Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "original" => Ok(Self::Original),
+            "preview" => Ok(Self::Preview),
+            _ => Err(crate::token::Malformed("upload kind")),
+        }
+    }
+}
+
+/// How far a photo has come. Received, indexed and failed are different words on every surface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PhotoState {
+    /// Durably stored; its faces are not searchable yet.
+    Received,
+    /// Its faces are searchable (also when it has none).
+    Indexed,
+    /// Stored, but it could not be indexed.
+    Failed,
+}
+
+/// One photo of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhotoItem {
+    /// Id, also of its URLs.
+    pub id: PhotoId,
+    /// File name as the photographer's disk had it; data, never a path.
+    pub name: String,
+    /// Capture time as the camera wrote it, with an offset only if the camera wrote one.
+    pub taken_at: Option<String>,
+    /// Pixels of the upright photo; `None` until it was decoded.
+    pub width: Option<u32>,
+    /// Pixels of the upright photo; `None` until it was decoded.
+    pub height: Option<u32>,
+    /// How far it has come.
+    pub state: PhotoState,
+    /// Why it failed, for the photographer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Photos of an event by state. Every photo is in exactly one of the first three.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Stored, not indexed yet.
+    pub received: u64,
+    /// Searchable.
+    pub indexed: u64,
+    /// Stored, could not be indexed.
+    pub failed: u64,
+    /// Jobs of the event that a worker runs now or may run without anybody's help. Jobs that wait for models do not
+    /// count; the event is at rest when this is 0.
+    #[serde(default)]
+    pub runnable: u64,
+}
+
+/// Body of `GET /api/all-photos` and `GET /api/my-photos`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhotoList {
+    /// One page, newest acceptance first.
+    pub photos: Vec<PhotoItem>,
+    /// What to pass as `?after=` for the next page; `None` on the last.
+    pub next: Option<String>,
+    /// Counts of the whole list, not of the page.
+    pub counts: Counts,
+}
+
+/// Body of `POST /api/join`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// Ten characters; forgiving, see [`crate::JoinCode`].
+    pub code: String,
+}
+
+/// Answer of `POST /api/join`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// Name of the event, for the page's title.
+    pub event: String,
+}
+
+/// One photo that a selfie found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Match {
+    /// The photo.
+    pub photo: PhotoId,
+    /// Cosine of the two embeddings, −1 to 1, of the best face in the photo.
+    pub similarity: f32,
+}
+
+/// Answer of `POST /api/selfie`, best first in each band.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SelfieResult {
+    /// At or above the pack's threshold.
+    pub you: Vec<Match>,
+    /// Below it, but more alike than strangers usually are.
+    pub maybe: Vec<Match>,
+}
+
+/// Answer of `DELETE /api/selfie`: what was erased.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErasureReceipt {
+    /// Face vectors that were held for the guest.
+    pub enrolments: u64,
+    /// Photos that were connected with the guest.
+    pub matches: u64,
+    /// Consents that were recorded (the record of the consent ends with it).
+    pub consents: u64,
+    /// When, RFC 3339 in UTC.
+    pub erased_at: String,
+}
+
+/// Answer of `GET /api/me`: what is held about the guest who asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// Name of the event.
+    pub event: String,
+    /// When the guest joined, RFC 3339 in UTC.
+    pub joined_at: String,
+    /// Face vectors that are held (never the selfie itself).
+    pub enrolments: u64,
+    /// Consents, newest first.
+    pub consents: Vec<Consent>,
+    /// Photos that are connected with the guest.
+    pub matches: Vec<Match>,
+}
+
+/// One recorded consent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// Version of the text that was agreed to.
+    pub text: String,
+    /// When, RFC 3339 in UTC.
+    pub given_at: String,
+    /// Language of the text (BCP 47).
+    pub language: String,
+}
+
+/// Body of `GET /api/names`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameList {
+    /// Originals on the server, oldest acceptance first.
+    pub photos: Vec<Name>,
+    /// What to pass as `?after=` for the next page; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// One original on the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Name {
+    /// The photo.
+    pub id: PhotoId,
+    /// Digest of what is stored, computed by the server while it arrived.
+    pub digest: Digest,
+    /// Bytes.
+    pub bytes: u64,
+    /// File name.
+    pub name: String,
+}
+
+/// Error body (RFC 9457), sent as `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `/problems/<code>`.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// One line for people.
+    pub title: String,
+    /// The HTTP status again.
+    pub status: u16,
+    /// What to decide on.
+    pub code: Code,
+    /// Whether the same request may succeed later without anybody's help.
+    pub retryable: bool,
+    /// What is particular about this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Names the request in the server's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Faces of a selfie with several, largest first (`many-faces` only); fractions of the upright picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faces: Option<Vec<FaceBox>>,
+}
+
+/// A face in a picture, in fractions (0 to 1) of its upright width and height.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct FaceBox {
+    /// Left edge.
+    pub x: f32,
+    /// Upper edge.
+    pub y: f32,
+    /// Width.
+    pub width: f32,
+    /// Height.
+    pub height: f32,
+}
+
+impl Eq for FaceBox {}
+
+/// What went wrong, as a decision for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The request is malformed; the detail says where.
+    BadRequest,
+    /// The token is unknown, malformed or revoked.
+    TokenRefused,
+    /// No session, or one that ended: join again.
+    NotJoined,
+    /// Nothing there for the one who asks.
+    NotFound,
+    /// The photo is known, its bytes are not there yet.
+    NotReady,
+    /// The method is not for this path.
+    MethodNotAllowed,
+    /// The request's offset is not the upload's; the answer carries the true one.
+    OffsetMismatch,
+    /// The upload exists with another length.
+    LengthMismatch,
+    /// The bytes are not what their digest announced; the upload starts over.
+    DigestMismatch,
+    /// The photographer deleted this photo; it is not taken again.
+    PhotoDeleted,
+    /// The upload was forgotten; create it again.
+    UploadGone,
+    /// Another request took this upload over.
+    TakenOver,
+    /// Larger than the server takes.
+    TooLarge,
+    /// The body's media type is not taken here.
+    UnsupportedMediaType,
+    /// Not tus 1.0.
+    UnsupportedTusVersion,
+    /// The picture cannot be decoded.
+    NotAPicture,
+    /// No face can be seen in the selfie.
+    NoFace,
+    /// Several faces can be seen in the selfie; choose one with `?face=`.
+    ManyFaces,
+    /// Faces may not be searched before the guest agrees.
+    ConsentRequired,
+    /// The server has no models, or face search is off for the event.
+    FacesUnavailable,
+    /// The event takes no more photos.
+    EventClosed,
+    /// The gallery of the event is not open to guests.
+    GalleryClosed,
+    /// Too many requests; `Retry-After` says when.
+    TooManyRequests,
+    /// The server's disk is full.
+    InsufficientStorage,
+    /// Too much at once; try again.
+    Busy,
+    /// A fault of the server; its log knows more.
+    Internal,
+    /// A code that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_a_later_version_is_still_readable() {
+        let text = r#"{"type":"/problems/x","title":"t","status":499,"code":"x-y","retryable":false}"#;
+        let problem: Problem = serde_json::from_str(text).unwrap();
+        assert_eq!(problem.code, Code::Unknown);
+    }
+
+    #[test]
+    fn codes_are_kebab_case() {
+        assert_eq!(serde_json::to_string(&Code::ConsentRequired).unwrap(), "\"consent-required\"");
+    }
+}

@@ -1,0 +1,3 @@
+//! `findme-server`: see the library.
+
+fn main() {}

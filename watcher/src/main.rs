@@ -1,0 +1,3 @@
+//! `findme-watch`: see the library.
+
+fn main() {}
