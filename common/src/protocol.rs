@@ -147,6 +147,19 @@ pub struct PhotoItem {
     /// Why it failed, for the photographer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How surely the asking guest is in it (`GET /api/my-photos` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub band: Option<Band>,
+}
+
+/// How sure a match is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Band {
+    /// «you»: at or above the pack's threshold.
+    You,
+    /// «maybe you?»: below it, but more alike than strangers usually are.
+    Maybe,
 }
 
 /// Photos of an event by state. Every photo is in exactly one of the first three.

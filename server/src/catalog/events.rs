@@ -1,0 +1,139 @@
+//! Events and the machines that may upload to them.
+
+use findme_common::{Digest, EventId, JoinCode};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use subtle::ConstantTimeEq;
+
+use super::{Catalog, CatalogError, Result, digest, id_column};
+use crate::clock::now_ms;
+
+/// One occasion.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// Name that people see.
+    pub name: String,
+    /// Guests join with it.
+    pub join: JoinCode,
+    /// Whether guests may be found by their faces.
+    pub faces: bool,
+    /// Whether guests may see all photos, not only their own.
+    pub gallery_open: bool,
+    /// When it was closed; it takes no photos since.
+    pub closed_at: Option<i64>,
+    /// Grows with every change that a list can show.
+    pub version: i64,
+    /// When it was created.
+    pub created_at: i64,
+}
+
+/// A machine that holds a photographer token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Machine {
+    /// Row of its token.
+    pub token: i64,
+    /// The event it may upload to.
+    pub event: EventId,
+}
+
+fn event_of(row: &SqliteRow) -> Result<Event> {
+    Ok(Event {
+        id: id_column!(row, "id", EventId)?,
+        name: row.try_get("name")?,
+        join: super::word(row, "join_code")?,
+        faces: row.try_get::<String, _>("policy")? != "off",
+        gallery_open: row.try_get("gallery_open")?,
+        closed_at: row.try_get("closed_at")?,
+        version: row.try_get("version")?,
+        created_at: row.try_get("created_at")?,
+    })
+}
+
+impl Catalog {
+    /// Creates an event.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub async fn create_event(&self, id: EventId, name: &str, join: &JoinCode) -> Result<()> {
+        sqlx::query("INSERT INTO events (id, name, join_code, created_at) VALUES (?, ?, ?, ?)")
+            .bind(id.as_bytes().as_slice())
+            .bind(name)
+            .bind(join.as_str())
+            .bind(now_ms())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// All events, newest first.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn events(&self) -> Result<Vec<Event>> {
+        let rows = sqlx::query("SELECT * FROM events ORDER BY created_at DESC").fetch_all(&self.readers).await?;
+        rows.iter().map(event_of).collect()
+    }
+
+    /// One event.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn event(&self, id: EventId) -> Result<Option<Event>> {
+        let row = sqlx::query("SELECT * FROM events WHERE id = ?").bind(id.as_bytes().as_slice()).fetch_optional(&self.readers).await?;
+        row.as_ref().map(event_of).transpose()
+    }
+
+    /// The event that a code belongs to.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn event_by_code(&self, code: &JoinCode) -> Result<Option<Event>> {
+        let row = sqlx::query("SELECT * FROM events WHERE join_code = ?").bind(code.as_str()).fetch_optional(&self.readers).await?;
+        row.as_ref().map(event_of).transpose()
+    }
+
+    /// Gives a machine a token for an event; only the hash of its secret is kept.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub async fn create_token(&self, event: EventId, hash: &Digest, label: &str) -> Result<()> {
+        sqlx::query("INSERT INTO photographer_tokens (event, hash, label, created_at) VALUES (?, ?, ?, ?)")
+            .bind(event.as_bytes().as_slice())
+            .bind(hash.as_bytes().as_slice())
+            .bind(label)
+            .bind(now_ms())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// The machine that a token belongs to; `None` when it is unknown or revoked.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn machine(&self, event: EventId, hash: &Digest) -> Result<Option<Machine>> {
+        let rows = sqlx::query("SELECT id, hash FROM photographer_tokens WHERE event = ? AND revoked_at IS NULL")
+            .bind(event.as_bytes().as_slice())
+            .fetch_all(&self.readers)
+            .await?;
+        let mut found = None;
+        for row in &rows {
+            // Every row is compared, and each in constant time.
+            if bool::from(digest(row.try_get("hash")?)?.as_bytes().ct_eq(hash.as_bytes())) {
+                found = Some(Machine { token: row.try_get("id")?, event });
+            }
+        }
+        Ok(found)
+    }
+
+    /// A number that changes whenever a list of the event may have changed.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read or the event is gone.
+    pub async fn version(&self, event: EventId) -> Result<i64> {
+        let row = sqlx::query("SELECT version FROM events WHERE id = ?").bind(event.as_bytes().as_slice()).fetch_optional(&self.readers).await?;
+        row.map_or(Err(CatalogError::Damaged("an event is gone")), |row| Ok(row.try_get(0)?))
+    }
+}

@@ -1,0 +1,97 @@
+//! Faces of photos. Vectors come in and go out sealed; this file never sees one in the clear.
+
+use findme_common::protocol::FaceBox;
+use findme_common::{EventId, PhotoId};
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::{Catalog, Claim, Result, id_column};
+
+/// A face that indexing found.
+#[derive(Debug, Clone)]
+pub struct NewFace {
+    /// Where, in fractions of the upright photo.
+    pub area: FaceBox,
+    /// The detector's score, 0 to 1.
+    pub score: f32,
+    /// Pack that made the vector.
+    pub pack: String,
+    /// The sealed vector.
+    pub vector: Vec<u8>,
+}
+
+/// A face as galleries load it.
+#[derive(Debug, Clone)]
+pub struct StoredFace {
+    /// Grows with every face of the server.
+    pub id: i64,
+    /// Its photo.
+    pub photo: PhotoId,
+    /// The sealed vector.
+    pub vector: Vec<u8>,
+}
+
+/// Faces of an event that a gallery has not seen.
+#[derive(Debug)]
+pub struct EventFaces {
+    /// Differs from the last time when faces went away: load anew from face 0.
+    pub epoch: i64,
+    /// In order of their ids.
+    pub faces: Vec<StoredFace>,
+}
+
+/// Puts these faces in the place of all earlier ones of the photo.
+pub(super) async fn replace(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, faces: &[NewFace]) -> Result<()> {
+    let gone = sqlx::query("DELETE FROM faces WHERE photo = ?").bind(claim.seq).execute(&mut **tx).await?;
+    if gone.rows_affected() > 0 {
+        sqlx::query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?").bind(claim.event.as_bytes().as_slice()).execute(&mut **tx).await?;
+    }
+    for face in faces {
+        sqlx::query("INSERT INTO faces (event, photo, x, y, width, height, score, pack, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            .bind(claim.event.as_bytes().as_slice())
+            .bind(claim.seq)
+            .bind(face.area.x)
+            .bind(face.area.y)
+            .bind(face.area.width)
+            .bind(face.area.height)
+            .bind(face.score)
+            .bind(&face.pack)
+            .bind(&face.vector)
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
+}
+
+impl Catalog {
+    /// Number that changes when faces of the event went away.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn face_epoch(&self, event: EventId) -> Result<i64> {
+        let row = sqlx::query("SELECT face_epoch FROM events WHERE id = ?").bind(event.as_bytes().as_slice()).fetch_optional(&self.readers).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0))
+    }
+
+    /// Faces of an event with ids above `after`, made by `pack`.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn faces_after(&self, event: EventId, pack: &str, after: i64) -> Result<EventFaces> {
+        // One read transaction, so that epoch and faces belong together.
+        let mut tx = self.readers.begin().await?;
+        let epoch = sqlx::query("SELECT face_epoch FROM events WHERE id = ?").bind(event.as_bytes().as_slice()).fetch_optional(&mut *tx).await?;
+        let rows = sqlx::query(
+            "SELECT faces.id AS face, photos.id AS photo, vector FROM faces JOIN photos ON photos.seq = faces.photo
+             WHERE faces.event = ? AND faces.id > ? AND pack = ? ORDER BY faces.id",
+        )
+        .bind(event.as_bytes().as_slice())
+        .bind(after)
+        .bind(pack)
+        .fetch_all(&mut *tx)
+        .await?;
+        let faces = rows.iter().map(|row| {
+            Ok(StoredFace { id: row.try_get("face")?, photo: id_column!(row, "photo", PhotoId)?, vector: row.try_get("vector")? })
+        });
+        Ok(EventFaces { epoch: epoch.map(|row| row.try_get(0)).transpose()?.unwrap_or(0), faces: faces.collect::<Result<_>>()? })
+    }
+}

@@ -1,0 +1,131 @@
+//! Guests: a session, recorded consents, enrolments. Everything about a guest hangs on one row and goes with it.
+
+use findme_common::protocol::Consent;
+use findme_common::{Digest, EventId, GuestId};
+use sqlx::Row;
+
+use super::{Catalog, Result, id_column};
+use crate::clock::{now_ms, rfc3339};
+
+/// A guest of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guest {
+    /// Known only by this.
+    pub id: GuestId,
+    /// The event they joined.
+    pub event: EventId,
+    /// When, in milliseconds since the epoch.
+    pub joined_at: i64,
+}
+
+/// A guest's face vector, sealed.
+#[derive(Debug, Clone)]
+pub struct StoredEnrolment {
+    /// Pack that made the vector.
+    pub pack: String,
+    /// The sealed vector.
+    pub vector: Vec<u8>,
+}
+
+impl Catalog {
+    /// A new guest with a session, of which only the hash is kept.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub async fn create_guest(&self, id: GuestId, event: EventId, session: &Digest) -> Result<()> {
+        sqlx::query("INSERT INTO guests (id, event, session, created_at) VALUES (?, ?, ?, ?)")
+            .bind(id.as_bytes().as_slice())
+            .bind(event.as_bytes().as_slice())
+            .bind(session.as_bytes().as_slice())
+            .bind(now_ms())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// The guest of a session. Looked up by the hash of 256 random bits: timing tells nothing about them.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn guest(&self, session: &Digest) -> Result<Option<Guest>> {
+        let row = sqlx::query("SELECT id, event, created_at FROM guests WHERE session = ?").bind(session.as_bytes().as_slice()).fetch_optional(&self.readers).await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Guest { id: id_column!(&row, "id", GuestId)?, event: id_column!(&row, "event", EventId)?, joined_at: row.try_get("created_at")? }))
+    }
+
+    /// Records that a guest agreed to a text.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written; then no face may be processed.
+    pub async fn record_consent(&self, guest: GuestId, text: &str, language: &str) -> Result<()> {
+        sqlx::query("INSERT INTO consents (guest, text, language, given_at) VALUES (?, ?, ?, ?)")
+            .bind(guest.as_bytes().as_slice())
+            .bind(text)
+            .bind(language)
+            .bind(now_ms())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Consents of a guest, newest first.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn consents(&self, guest: GuestId) -> Result<Vec<Consent>> {
+        let rows = sqlx::query("SELECT text, language, given_at FROM consents WHERE guest = ? ORDER BY id DESC")
+            .bind(guest.as_bytes().as_slice())
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter()
+            .map(|row| Ok(Consent { text: row.try_get("text")?, language: row.try_get("language")?, given_at: rfc3339(row.try_get("given_at")?) }))
+            .collect()
+    }
+
+    /// Puts this enrolment in the place of the guest's earlier ones: a new selfie replaces the old. `false` when the
+    /// guest was erased meanwhile and nothing was stored.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub async fn enrol(&self, guest: GuestId, pack: &str, vector: &[u8]) -> Result<bool> {
+        let mut tx = self.begin().await?;
+        // The selfie was computed while no lock was held: an erasure that came in between must win.
+        let consented = sqlx::query("SELECT 1 FROM consents WHERE guest = ? LIMIT 1").bind(guest.as_bytes().as_slice()).fetch_optional(&mut *tx).await?;
+        if consented.is_none() {
+            return Ok(false);
+        }
+        sqlx::query("DELETE FROM enrolments WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
+        sqlx::query("INSERT INTO enrolments (guest, pack, vector, created_at) VALUES (?, ?, ?, ?)")
+            .bind(guest.as_bytes().as_slice())
+            .bind(pack)
+            .bind(vector)
+            .bind(now_ms())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Enrolments of a guest.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn enrolments(&self, guest: GuestId) -> Result<Vec<StoredEnrolment>> {
+        let rows = sqlx::query("SELECT pack, vector FROM enrolments WHERE guest = ? ORDER BY id").bind(guest.as_bytes().as_slice()).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok(StoredEnrolment { pack: row.try_get("pack")?, vector: row.try_get("vector")? })).collect()
+    }
+
+    /// Erases what is held about a guest's face: (vectors, consents) that were there. The session stays.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written; then nothing is erased.
+    pub async fn erase_guest(&self, guest: GuestId) -> Result<(u64, u64)> {
+        let mut tx = self.begin().await?;
+        let vectors = sqlx::query("DELETE FROM enrolments WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
+        let consents = sqlx::query("DELETE FROM consents WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
+        tx.commit().await?;
+        // What was overwritten in the database may still stand in the write-ahead log.
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await?;
+        Ok((vectors.rows_affected(), consents.rows_affected()))
+    }
+}

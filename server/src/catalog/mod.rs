@@ -1,0 +1,165 @@
+//! Every SQL statement of the server, one file per subject. SQLite in WAL mode with `synchronous=FULL`: what a method
+//! has committed survives a power cut. One writer; readers never wait for it.
+//!
+//! The digest is looked up nowhere: photos are found by their id alone.
+
+mod events;
+mod faces;
+mod guests;
+mod jobs;
+mod photos;
+mod uploads;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{Row, Sqlite, SqlSafeStr, Transaction};
+
+pub use events::{Event, Machine};
+pub use faces::{EventFaces, NewFace, StoredFace};
+pub use guests::{Guest, StoredEnrolment};
+pub use jobs::{Claim, Indexed, JobOutcome};
+pub use photos::{Page, Photo, PhotoFilter};
+pub use uploads::{Accepted, NewUpload, UploadRow};
+
+/// Why the catalogue could not do it. No variant is the client's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The disk is full; the request may succeed when there is room again.
+    #[error("the disk is full")]
+    Full,
+    /// A row holds what no version of the program writes.
+    #[error("the catalogue is damaged: {0}")]
+    Damaged(&'static str),
+    /// The engine refused.
+    #[error("catalogue: {0}")]
+    Sql(sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("catalogue schema: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::Error> for CatalogError {
+    fn from(error: sqlx::Error) -> Self {
+        // SQLITE_FULL is 13; extended codes keep it in the low byte.
+        let full = error
+            .as_database_error()
+            .and_then(|e| e.code())
+            .and_then(|code| code.parse::<u32>().ok())
+            .is_some_and(|code| code & 0xFF == 13);
+        if full { Self::Full } else { Self::Sql(error) }
+    }
+}
+
+/// Result of a catalogue method.
+pub type Result<T> = std::result::Result<T, CatalogError>;
+
+/// The photos, uploads, jobs, faces and guests of all events.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    /// One connection: SQLite has one writer, and waiting for it here is cheaper than in its busy handler.
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Catalog {
+    /// Opens or creates the database file and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When the file is no database, is damaged, or comes from a newer version. It is never replaced.
+    pub async fn open(file: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(20))
+            // Erased vectors must not linger in free pages.
+            .pragma("secure_delete", "ON")
+            .pragma("fullfsync", "ON")
+            .pragma("checkpoint_fullfsync", "ON");
+        let writer = SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(60)).connect_with(options.clone()).await?;
+        Self::migrations().run(&writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(30))
+            .connect_with(options.pragma("query_only", "ON"))
+            .await?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Embedded by hand: sqlx's `migrate!` would need its macro crates, which double the build of this crate's tree.
+    fn migrations() -> Migrator {
+        let sql = include_str!("../../migrations/0001_init.sql").into_sql_str();
+        Migrator::with_migrations(vec![Migration::new(1, "init".into(), MigrationType::Simple, sql, false)])
+    }
+
+    /// Starts the one write transaction; takes the write lock at once, so that it cannot fail half-way for it.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        Ok(())
+    }
+
+    /// Closes all connections, which folds the write-ahead log into the database.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// A setting of the server itself.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn setting(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let row = sqlx::query("SELECT value FROM settings WHERE key = ?").bind(key).fetch_optional(&self.readers).await?;
+        row.map(|row| Ok(row.try_get(0)?)).transpose()
+    }
+
+    /// Stores a setting unless there is one; whether it was stored.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub async fn set_once(&self, key: &str, value: &[u8]) -> Result<bool> {
+        let done = sqlx::query("INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(key)
+            .bind(value)
+            .execute(&self.writer)
+            .await?;
+        Ok(done.rows_affected() == 1)
+    }
+}
+
+/// Reads a column that holds 16 raw bytes of an id.
+macro_rules! id_column {
+    ($row:expr, $column:expr, $id:ty) => {
+        <$id>::from_slice(&sqlx::Row::try_get::<Vec<u8>, _>($row, $column)?)
+            .ok_or($crate::catalog::CatalogError::Damaged("an id is not 16 bytes long"))
+    };
+}
+use id_column;
+
+/// Reads a column that holds one of the words of an enum.
+fn word<T: FromStr>(row: &SqliteRow, column: &str) -> Result<T> {
+    row.try_get::<String, _>(column)?.parse().map_err(|_| CatalogError::Damaged("an unknown word in a column"))
+}
+
+/// Reads a column that holds 32 raw bytes of a digest or hash.
+fn digest(bytes: Vec<u8>) -> Result<findme_common::Digest> {
+    let bytes = bytes.try_into().map_err(|_| CatalogError::Damaged("a digest is not 32 bytes long"))?;
+    Ok(findme_common::Digest::from_bytes(bytes))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

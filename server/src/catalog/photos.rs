@@ -1,0 +1,185 @@
+//! Photos and the lists of them: keyset by order of acceptance, never an offset, never a picture byte.
+
+use findme_common::protocol::{Counts, Name, PhotoItem, PhotoState};
+use findme_common::{Digest, EventId, PhotoId};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::{Catalog, CatalogError, Result, digest, id_column};
+
+/// Who looks at a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PhotoFilter {
+    /// The photographer: everything that was accepted.
+    All,
+    /// A guest: what can be shown and may be shown.
+    Shown,
+}
+
+/// One page of a list.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Newest acceptance first.
+    pub photos: Vec<PhotoItem>,
+    /// Key of the next page.
+    pub next: Option<i64>,
+}
+
+/// What serving a photo's bytes needs.
+#[derive(Debug, Clone)]
+pub struct Photo {
+    /// Order of acceptance.
+    pub seq: i64,
+    /// Name for people.
+    pub name: String,
+    /// Digest of the original, once it is there.
+    pub digest: Option<Digest>,
+    /// Whether the derivatives are there.
+    pub ready: bool,
+    /// Media type of the original, once it was decoded.
+    pub media: Option<String>,
+    /// Whether guests may see it.
+    pub shown: bool,
+}
+
+/// Guests see what has derivatives, is not hidden, and is not replaced by a later version that arrived.
+const SHOWN: &str = "width IS NOT NULL AND hidden = 0 AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.event = photos.event AND r.old = photos.id)";
+
+/// Grows the event's version: every list may have changed.
+pub(super) async fn bump(tx: &mut Transaction<'static, Sqlite>, event: EventId) -> Result<()> {
+    sqlx::query("UPDATE events SET version = version + 1 WHERE id = ?").bind(event.as_bytes().as_slice()).execute(&mut **tx).await?;
+    Ok(())
+}
+
+fn state(row: &SqliteRow) -> Result<PhotoState> {
+    Ok(match row.try_get::<&str, _>("state")? {
+        "received" => PhotoState::Received,
+        "indexed" => PhotoState::Indexed,
+        "failed" => PhotoState::Failed,
+        _ => return Err(CatalogError::Damaged("an unknown photo state")),
+    })
+}
+
+fn item(row: &SqliteRow) -> Result<PhotoItem> {
+    Ok(PhotoItem {
+        id: id_column!(row, "id", PhotoId)?,
+        name: row.try_get("name")?,
+        taken_at: row.try_get("taken_at")?,
+        width: row.try_get("width")?,
+        height: row.try_get("height")?,
+        state: state(row)?,
+        reason: row.try_get("reason")?,
+        band: None,
+    })
+}
+
+impl Catalog {
+    /// One page of the event's photos: those accepted before `after`, newest first, `limit` at most.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn photos(&self, event: EventId, filter: PhotoFilter, after: Option<i64>, limit: u32) -> Result<Page> {
+        let sql = match filter {
+            PhotoFilter::All => "SELECT * FROM photos WHERE event = ? AND seq < ? ORDER BY seq DESC LIMIT ?".to_owned(),
+            PhotoFilter::Shown => format!("SELECT * FROM photos WHERE event = ? AND seq < ? AND {SHOWN} ORDER BY seq DESC LIMIT ?"),
+        };
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(event.as_bytes().as_slice())
+            .bind(after.unwrap_or(i64::MAX))
+            .bind(i64::from(limit) + 1)
+            .fetch_all(&self.readers)
+            .await?;
+        let limit = limit as usize;
+        let photos = rows.iter().take(limit).map(item).collect::<Result<_>>()?;
+        let next = match (rows.len() > limit, limit.checked_sub(1).and_then(|last| rows.get(last))) {
+            (true, Some(last)) => Some(last.try_get("seq")?),
+            _ => None,
+        };
+        Ok(Page { photos, next })
+    }
+
+    /// The given photos that guests may see, in no order; what is gone or hidden is left out.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn shown_photos(&self, event: EventId, ids: &[PhotoId]) -> Result<Vec<(i64, PhotoItem)>> {
+        // One statement for any number of ids: SQLite's table-valued json_each avoids a list of placeholders.
+        let hex: Vec<String> = ids.iter().map(PhotoId::to_simple).collect();
+        let list = serde_json::to_string(&hex).map_err(|_| CatalogError::Damaged("ids cannot be listed"))?;
+        let sql = format!("SELECT * FROM photos WHERE event = ? AND id IN (SELECT unhex(value) FROM json_each(?)) AND {SHOWN}");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(event.as_bytes().as_slice()).bind(list).fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok((row.try_get("seq")?, item(row)?))).collect()
+    }
+
+    /// Photos of an event by state, and the jobs that a worker may run.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn counts(&self, event: EventId, filter: PhotoFilter) -> Result<Counts> {
+        let mut counts = Counts::default();
+        let sql = match filter {
+            PhotoFilter::All => "SELECT state, COUNT(*) AS n FROM photos WHERE event = ? GROUP BY state".to_owned(),
+            PhotoFilter::Shown => format!("SELECT state, COUNT(*) AS n FROM photos WHERE event = ? AND {SHOWN} GROUP BY state"),
+        };
+        for row in sqlx::query(sqlx::AssertSqlSafe(sql)).bind(event.as_bytes().as_slice()).fetch_all(&self.readers).await? {
+            let n = row.try_get::<i64, _>("n")? as u64;
+            match state(&row)? {
+                PhotoState::Received => counts.received = n,
+                PhotoState::Indexed => counts.indexed = n,
+                PhotoState::Failed => counts.failed = n,
+            }
+        }
+        let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE event = ? AND waiting = 0").bind(event.as_bytes().as_slice()).fetch_one(&self.readers).await?;
+        counts.runnable = row.try_get::<i64, _>(0)? as u64;
+        Ok(counts)
+    }
+
+    /// What serving one photo's bytes needs; `None` when the event has no such photo.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn photo(&self, event: EventId, id: PhotoId) -> Result<Option<Photo>> {
+        let sql = format!("SELECT seq, name, digest, width, media, ({SHOWN}) AS shown FROM photos WHERE event = ? AND id = ?");
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(event.as_bytes().as_slice())
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Photo {
+            seq: row.try_get("seq")?,
+            name: row.try_get("name")?,
+            digest: row.try_get::<Option<Vec<u8>>, _>("digest")?.map(digest).transpose()?,
+            ready: row.try_get::<Option<i64>, _>("width")?.is_some(),
+            media: row.try_get("media")?,
+            shown: row.try_get("shown")?,
+        }))
+    }
+
+    /// One page of the originals on the server, oldest first: names and digests for `verify` and `repair`.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn names(&self, event: EventId, after: i64, limit: u32) -> Result<(Vec<Name>, Option<i64>)> {
+        let rows = sqlx::query("SELECT seq, id, name, digest, bytes FROM photos WHERE event = ? AND seq > ? AND digest IS NOT NULL ORDER BY seq LIMIT ?")
+            .bind(event.as_bytes().as_slice())
+            .bind(after)
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await?;
+        let names = rows.iter().map(|row| {
+            Ok(Name {
+                id: id_column!(row, "id", PhotoId)?,
+                digest: digest(row.try_get("digest")?)?,
+                bytes: row.try_get::<i64, _>("bytes")? as u64,
+                name: row.try_get("name")?,
+            })
+        });
+        let names = names.collect::<Result<Vec<_>>>()?;
+        let next = match rows.last() {
+            Some(last) if rows.len() == limit as usize => Some(last.try_get("seq")?),
+            _ => None,
+        };
+        Ok((names, next))
+    }
+}

@@ -1,0 +1,231 @@
+//! Rows of resumable uploads. The offset in a row is the truth: those bytes are on stable storage.
+
+use findme_common::protocol::Kind;
+use findme_common::{Digest, EventId, PhotoId, UploadId};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::{Catalog, Result, digest, id_column, word};
+use crate::clock::now_ms;
+
+/// What an upload begins with.
+#[derive(Debug, Clone)]
+pub struct NewUpload {
+    /// Event of the token.
+    pub event: EventId,
+    /// The photo it belongs to.
+    pub photo: PhotoId,
+    /// Original or preview.
+    pub kind: Kind,
+    /// Bytes in all.
+    pub length: u64,
+    /// What the client announced.
+    pub digest: Option<Digest>,
+    /// `Upload-Metadata` as it came; echoed.
+    pub metadata: String,
+    /// File name for people.
+    pub name: String,
+    /// An earlier photo that this one replaces.
+    pub replaces: Option<PhotoId>,
+}
+
+/// One upload as it is stored.
+#[derive(Debug, Clone)]
+pub struct UploadRow {
+    /// Its id, the last segment of its URL.
+    pub id: UploadId,
+    /// What it began with; after completion `digest` is what was stored.
+    pub new: NewUpload,
+    /// Bytes on stable storage.
+    pub offset: u64,
+    /// Whether it has become a photo.
+    pub complete: bool,
+    /// Last time that something arrived.
+    pub touched_at: i64,
+}
+
+/// What creating an upload came to.
+#[derive(Debug)]
+pub enum Accepted {
+    /// The upload, new or as it stood.
+    Upload(UploadRow),
+    /// The key is taken by an upload of another length.
+    OtherLength,
+    /// The photographer deleted this photo.
+    Deleted,
+}
+
+fn upload_of(row: &SqliteRow) -> Result<UploadRow> {
+    let new = NewUpload {
+        event: id_column!(row, "event", EventId)?,
+        photo: id_column!(row, "photo", PhotoId)?,
+        kind: word(row, "kind")?,
+        length: row.try_get::<i64, _>("length")? as u64,
+        digest: row.try_get::<Option<Vec<u8>>, _>("digest")?.map(digest).transpose()?,
+        metadata: row.try_get("metadata")?,
+        name: row.try_get("name")?,
+        replaces: match row.try_get::<Option<Vec<u8>>, _>("replaces")? {
+            Some(_) => Some(id_column!(row, "replaces", PhotoId)?),
+            None => None,
+        },
+    };
+    Ok(UploadRow {
+        id: id_column!(row, "id", UploadId)?,
+        new,
+        offset: row.try_get::<i64, _>("offset")? as u64,
+        complete: row.try_get("complete")?,
+        touched_at: row.try_get("touched_at")?,
+    })
+}
+
+impl Catalog {
+    /// Creates an upload, or finds the one of the same (event, photo, kind).
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub async fn create_upload(&self, id: UploadId, new: &NewUpload) -> Result<Accepted> {
+        let mut tx = self.begin().await?;
+        let deleted = sqlx::query("SELECT 1 FROM tombstones WHERE event = ? AND photo = ?")
+            .bind(new.event.as_bytes().as_slice())
+            .bind(new.photo.as_bytes().as_slice())
+            .fetch_optional(&mut *tx)
+            .await?;
+        if deleted.is_some() {
+            return Ok(Accepted::Deleted);
+        }
+        let now = now_ms();
+        sqlx::query(
+            "INSERT INTO uploads (id, event, photo, kind, length, digest, metadata, name, replaces, created_at, touched_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, photo, kind) DO NOTHING",
+        )
+        .bind(id.as_bytes().as_slice())
+        .bind(new.event.as_bytes().as_slice())
+        .bind(new.photo.as_bytes().as_slice())
+        .bind(new.kind.as_str())
+        .bind(new.length as i64)
+        .bind(new.digest.as_ref().map(|d| d.as_bytes().as_slice()))
+        .bind(&new.metadata)
+        .bind(&new.name)
+        .bind(new.replaces.as_ref().map(|id| id.as_bytes().as_slice()))
+        .bind(now)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+        let row = sqlx::query("SELECT * FROM uploads WHERE event = ? AND photo = ? AND kind = ?")
+            .bind(new.event.as_bytes().as_slice())
+            .bind(new.photo.as_bytes().as_slice())
+            .bind(new.kind.as_str())
+            .fetch_one(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        let upload = upload_of(&row)?;
+        Ok(if upload.new.length == new.length { Accepted::Upload(upload) } else { Accepted::OtherLength })
+    }
+
+    /// One upload of an event.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn upload(&self, event: EventId, id: UploadId) -> Result<Option<UploadRow>> {
+        let row = sqlx::query("SELECT * FROM uploads WHERE id = ? AND event = ?")
+            .bind(id.as_bytes().as_slice())
+            .bind(event.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref().map(upload_of).transpose()
+    }
+
+    /// All unfinished uploads, for recovery at start and for expiry.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn unfinished_uploads(&self) -> Result<Vec<UploadRow>> {
+        let rows = sqlx::query("SELECT * FROM uploads WHERE complete = 0").fetch_all(&self.readers).await?;
+        rows.iter().map(upload_of).collect()
+    }
+
+    /// Records how many bytes are on stable storage. The caller has synced the file before.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub async fn set_offset(&self, id: UploadId, offset: u64) -> Result<()> {
+        sqlx::query("UPDATE uploads SET offset = ?, touched_at = ? WHERE id = ? AND complete = 0")
+            .bind(offset as i64)
+            .bind(now_ms())
+            .bind(id.as_bytes().as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets an upload. Its photo, if it became one, stays.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub async fn delete_upload(&self, id: UploadId) -> Result<()> {
+        sqlx::query("DELETE FROM uploads WHERE id = ?").bind(id.as_bytes().as_slice()).execute(&self.writer).await?;
+        Ok(())
+    }
+
+    /// Makes the upload a photo: upload complete, photo row, index job, all in one transaction. The caller has verified
+    /// the digest and has the file durably under its final name. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written; then nothing is.
+    pub async fn finish_upload(&self, upload: &UploadRow, stored: &Digest) -> Result<()> {
+        let new = &upload.new;
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "UPDATE uploads SET complete = 1, offset = length, digest = ?, touched_at = ? WHERE id = ? AND complete = 0",
+        )
+        .bind(stored.as_bytes().as_slice())
+        .bind(now_ms())
+        .bind(upload.id.as_bytes().as_slice())
+        .execute(&mut *tx)
+        .await?;
+        if done.rows_affected() == 1 {
+            let seq = upsert_photo(&mut tx, new, stored).await?;
+            sqlx::query("INSERT INTO jobs (photo, event) VALUES (?, ?) ON CONFLICT (photo) DO UPDATE SET waiting = 0, attempts = 0, run_after = 0, lease = NULL, lease_until = 0")
+                .bind(seq)
+                .bind(new.event.as_bytes().as_slice())
+                .execute(&mut *tx)
+                .await?;
+            if let Some(old) = new.replaces {
+                sqlx::query("INSERT INTO replacements (event, old, new) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+                    .bind(new.event.as_bytes().as_slice())
+                    .bind(old.as_bytes().as_slice())
+                    .bind(new.photo.as_bytes().as_slice())
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            super::photos::bump(&mut tx, new.event).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Adds the original or the preview to its photo, creating the photo when the other one has not come yet.
+async fn upsert_photo(tx: &mut Transaction<'static, Sqlite>, new: &NewUpload, stored: &Digest) -> Result<i64> {
+    let sql = match new.kind {
+        Kind::Original => {
+            "INSERT INTO photos (event, id, name, accepted_at, digest, bytes) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT (event, id) DO UPDATE SET digest = excluded.digest, bytes = excluded.bytes, name = excluded.name,
+                 state = CASE state WHEN 'failed' THEN 'received' ELSE state END, reason = NULL
+             RETURNING seq"
+        }
+        Kind::Preview => {
+            "INSERT INTO photos (event, id, name, accepted_at, has_preview) VALUES (?, ?, ?, ?, 1)
+             ON CONFLICT (event, id) DO UPDATE SET has_preview = 1 RETURNING seq"
+        }
+    };
+    let mut query = sqlx::query(sql)
+        .bind(new.event.as_bytes().as_slice())
+        .bind(new.photo.as_bytes().as_slice())
+        .bind(&new.name)
+        .bind(now_ms());
+    if new.kind == Kind::Original {
+        query = query.bind(stored.as_bytes().as_slice()).bind(new.length as i64);
+    }
+    Ok(query.fetch_one(&mut **tx).await?.try_get(0)?)
+}

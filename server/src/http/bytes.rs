@@ -1,0 +1,175 @@
+//! Bytes of photos: streamed from the file, cached by the browser for good, ranged. No picture is ever in memory whole.
+
+use std::io::SeekFrom;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use findme_common::PhotoId;
+use findme_common::protocol::Code;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use super::App;
+use super::auth::Viewer;
+use super::problem::{ApiError, ApiResult};
+use crate::catalog::Photo;
+use crate::store::Rendition;
+
+/// Pieces in which files are sent, in bytes.
+const PIECE: usize = 64 * 1024;
+
+/// `GET /api/photo/{id}`.
+pub(crate) async fn original(State(app): State<Arc<App>>, viewer: Viewer, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
+    let (id, photo) = find(&app, viewer, &id).await?;
+    let Some(digest) = photo.digest else { return Err(not_ready()) };
+    let kind = photo.media.clone().unwrap_or_else(|| "application/octet-stream".to_owned());
+    let mut response = send(&app, viewer, id, Rendition::Original, &kind, &format!("\"{digest}\""), &headers).await?;
+    let disposition = format!("inline; filename=\"{}\"; filename*=UTF-8''{}", ascii_name(&photo.name), percent(&photo.name));
+    if let Ok(value) = HeaderValue::from_str(&disposition) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
+    }
+    if let Ok(value) = HeaderValue::from_str(&digest.to_repr_digest()) {
+        response.headers_mut().insert(findme_common::protocol::header::REPR_DIGEST, value);
+    }
+    Ok(response)
+}
+
+/// `GET /api/photo/{id}/preview`.
+pub(crate) async fn preview(app: State<Arc<App>>, viewer: Viewer, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
+    derived(&app, viewer, &id, Rendition::Preview, "preview", &headers).await
+}
+
+/// `GET /api/photo/{id}/thumb`.
+pub(crate) async fn thumb(app: State<Arc<App>>, viewer: Viewer, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
+    derived(&app, viewer, &id, Rendition::Thumb, "thumb", &headers).await
+}
+
+async fn derived(app: &App, viewer: Viewer, id: &str, rendition: Rendition, word: &str, headers: &HeaderMap) -> ApiResult {
+    let (id, photo) = find(app, viewer, id).await?;
+    if !photo.ready {
+        return Err(not_ready());
+    }
+    send(app, viewer, id, rendition, "image/jpeg", &format!("\"{}-{word}\"", id.to_simple()), headers).await
+}
+
+/// The photo, when this viewer may see it. What belongs to others is not found, and not told from what does not exist.
+async fn find(app: &App, viewer: Viewer, id: &str) -> Result<(PhotoId, Photo), ApiError> {
+    let nothing = || ApiError::new(Code::NotFound);
+    let id: PhotoId = id.parse().map_err(|_| nothing())?;
+    let photo = app.catalog.photo(viewer.event(), id).await?.ok_or_else(nothing)?;
+    match viewer {
+        Viewer::Photographer(_) => Ok((id, photo)),
+        Viewer::Guest(_) if photo.shown || !photo.ready => Ok((id, photo)),
+        Viewer::Guest(_) => Err(nothing()),
+    }
+}
+
+fn not_ready() -> ApiError {
+    ApiError::new(Code::NotReady)
+}
+
+async fn send(app: &App, viewer: Viewer, id: PhotoId, rendition: Rendition, kind: &str, tag: &str, headers: &HeaderMap) -> ApiResult {
+    let mut base = HeaderMap::new();
+    base.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable"));
+    base.insert(header::VARY, HeaderValue::from_static("cookie, authorization"));
+    base.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    for (name, value) in [(header::ETAG, tag), (header::CONTENT_TYPE, kind)] {
+        base.insert(name, HeaderValue::from_str(value).map_err(ApiError::internal)?);
+    }
+    let sent = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if sent(header::IF_NONE_MATCH).is_some_and(|known| known.split(',').any(|t| matches!(t.trim(), "*") || t.trim().trim_start_matches("W/") == tag)) {
+        base.remove(header::CONTENT_TYPE);
+        return Ok((StatusCode::NOT_MODIFIED, base).into_response());
+    }
+    let path = app.store.path(viewer.event(), id, rendition);
+    let mut file = tokio::fs::File::open(&path).await.map_err(|error| ApiError::internal(format!("{}: {error}", path.display())))?;
+    let size = file.metadata().await.map_err(ApiError::internal)?.len();
+    // A range of another version of the file is not what was asked for.
+    let ranged = sent(header::IF_RANGE).is_none_or(|version| version == tag);
+    let range = sent(header::RANGE).filter(|_| ranged).and_then(|range| parse_range(range, size));
+    match range {
+        None => {
+            base.insert(header::CONTENT_LENGTH, size.into());
+            Ok((StatusCode::OK, base, Body::from_stream(ReaderStream::with_capacity(file, PIECE))).into_response())
+        }
+        Some(Err(Unsatisfiable)) => {
+            let whole = HeaderValue::from_str(&format!("bytes */{size}")).map_err(ApiError::internal)?;
+            Ok((StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, whole), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response())
+        }
+        Some(Ok((first, last))) => {
+            file.seek(SeekFrom::Start(first)).await.map_err(ApiError::internal)?;
+            base.insert(header::CONTENT_LENGTH, (last - first + 1).into());
+            base.insert(header::CONTENT_RANGE, HeaderValue::from_str(&format!("bytes {first}-{last}/{size}")).map_err(ApiError::internal)?);
+            let part = ReaderStream::with_capacity(file.take(last - first + 1), PIECE);
+            Ok((StatusCode::PARTIAL_CONTENT, base, Body::from_stream(part)).into_response())
+        }
+    }
+}
+
+/// The range lies outside the file.
+#[derive(Debug, PartialEq, Eq)]
+struct Unsatisfiable;
+
+/// One byte range (RFC 9110 section 14.1.2), inclusive; `None`: ignore the header and send everything, as is allowed for
+/// what is malformed or has several ranges.
+fn parse_range(text: &str, size: u64) -> Option<Result<(u64, u64), Unsatisfiable>> {
+    let (first, last) = text.strip_prefix("bytes=")?.trim().split_once('-')?;
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
+    let range = match (first, last) {
+        ("", suffix) => {
+            let length = number(suffix)?.min(size);
+            (size - length, size.checked_sub(1))
+        }
+        (first, "") => (number(first)?, size.checked_sub(1)),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            if last < first {
+                return None;
+            }
+            (first, Some(last.min(size.saturating_sub(1))))
+        }
+    };
+    Some(match range {
+        (first, Some(last)) if first <= last && first < size => Ok((first, last)),
+        _ => Err(Unsatisfiable),
+    })
+}
+
+fn ascii_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\') || c == ' ' { c } else { '_' }).collect()
+}
+
+/// Percent-encoding of RFC 8187 (`ext-value`).
+fn percent(name: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    name.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        assert_eq!(parse_range("bytes=0-0", 10), Some(Ok((0, 0))));
+        assert_eq!(parse_range("bytes=2-", 10), Some(Ok((2, 9))));
+        assert_eq!(parse_range("bytes=-3", 10), Some(Ok((7, 9))));
+        assert_eq!(parse_range("bytes=-30", 10), Some(Ok((0, 9))));
+        assert_eq!(parse_range("bytes=5-100", 10), Some(Ok((5, 9))));
+        assert_eq!(parse_range("bytes=10-", 10), Some(Err(Unsatisfiable)));
+        assert_eq!(parse_range("bytes=-0", 10), Some(Err(Unsatisfiable)));
+        assert_eq!(parse_range("bytes=0-", 0), Some(Err(Unsatisfiable)));
+        for ignored in ["bytes=3-2", "bytes=a-b", "items=0-1", "bytes=0-1,3-4", "bytes=", "bytes=--1", "bytes=+1-2"] {
+            assert_eq!(parse_range(ignored, 10), None, "{ignored}");
+        }
+    }
+
+    #[test]
+    fn names_fit_into_a_header() {
+        assert_eq!(ascii_name("a\"b\\ü.jpg"), "a_b__.jpg");
+        assert_eq!(percent("ü 1.jpg"), "%C3%BC%201.jpg");
+    }
+}

@@ -1,0 +1,154 @@
+//! Guests: join by code, find oneself by a selfie, see what is held, erase it. The selfie lives in memory for one search
+//! and is never written anywhere.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Multipart, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use findme_common::protocol::{Code, ErasureReceipt, FaceBox, Held, JoinRequest, Joined, SelfieResult};
+use findme_common::{GuestId, JoinCode, Secret};
+use serde::Deserialize;
+
+use super::App;
+use super::auth::{COOKIE, Session};
+use super::problem::{ApiError, ApiResult};
+use crate::clock::{now_ms, rfc3339};
+use crate::matching::SelfieError;
+
+/// Version of the consent text that the pages show. Changing the text means changing this.
+pub(crate) const CONSENT_TEXT: &str = "2026-11-1";
+
+/// `POST /api/join`: a session for whoever has the code.
+pub(crate) async fn join(
+    State(app): State<Arc<App>>,
+    body: Result<Json<JoinRequest>, axum::extract::rejection::JsonRejection>,
+) -> ApiResult {
+    let Json(request) = body.map_err(|_| ApiError::bad("expected {\"code\": \"…\"}"))?;
+    let code: JoinCode = request.code.parse().map_err(|_| ApiError::new(Code::NotFound).detail("no event has this code"))?;
+    let (event, cookie) = open_session(&app, &code).await?;
+    let mut response = Json(Joined { event }).into_response();
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Starts a guest's session; the event's name and the cookie that carries it.
+pub(crate) async fn open_session(app: &App, code: &JoinCode) -> ApiResult<(String, HeaderValue)> {
+    let event = app.catalog.event_by_code(code).await?;
+    let event = event.ok_or_else(|| ApiError::new(Code::NotFound).detail("no event has this code"))?;
+    let secret = Secret::random().map_err(ApiError::internal)?;
+    let guest = GuestId::random().map_err(ApiError::internal)?;
+    app.catalog.create_guest(guest, event.id, &secret.hash()).await?;
+    let secure = if app.public_url.as_deref().is_some_and(|url| url.starts_with("https://")) { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={}; Path=/; Max-Age=7776000; HttpOnly; SameSite=Lax{secure}", secret.reveal());
+    Ok((event.name, HeaderValue::from_str(&cookie).map_err(ApiError::internal)?))
+}
+
+/// What a selfie's request says beside the picture.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SelfieQuery {
+    consent: Option<String>,
+    face: Option<usize>,
+    lang: Option<String>,
+}
+
+/// `POST /api/selfie?consent=yes`: records the consent, then finds the guest, and keeps the enrolment.
+pub(crate) async fn selfie(
+    State(app): State<Arc<App>>,
+    Session(guest): Session,
+    query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> ApiResult<Json<SelfieResult>> {
+    let Query(query) = query.map_err(|_| ApiError::bad("face is a number"))?;
+    if query.consent.as_deref() != Some("yes") {
+        return Err(ApiError::new(Code::ConsentRequired));
+    }
+    let event = app.catalog.event(guest.event).await?.ok_or_else(|| ApiError::new(Code::NotJoined))?;
+    if !event.faces {
+        return Err(ApiError::new(Code::FacesUnavailable).detail("face search is off for this event"));
+    }
+    let language = query.lang.as_deref().map(language).unwrap_or_else(|| accepted_language(request.headers()));
+    // Consent is on record before a byte of the picture is looked at.
+    app.catalog.record_consent(guest.id, CONSENT_TEXT, &language).await?;
+    let picture = picture(request, &app).await?;
+    let result = app.matching.enrol_selfie(guest.event, guest.id, picture, query.face).await.map_err(selfie_problem)?;
+    Ok(Json(result))
+}
+
+fn selfie_problem(error: SelfieError) -> ApiError {
+    match error {
+        SelfieError::NotAPicture => ApiError::new(Code::NotAPicture),
+        SelfieError::NoFace => ApiError::new(Code::NoFace),
+        SelfieError::ManyFaces(faces) => ApiError::new(Code::ManyFaces).faces(faces),
+        SelfieError::NoSuchFace(count) => ApiError::bad(format!("face is 0 to {}", count.saturating_sub(1))),
+        SelfieError::NoModels => ApiError::new(Code::FacesUnavailable).detail("the server has no face models yet"),
+        SelfieError::Erased => ApiError::new(Code::ConsentRequired).detail("erased meanwhile"),
+        SelfieError::Fault(cause) => ApiError::internal(cause),
+    }
+}
+
+/// The picture of a request: its body, or the first file of a form.
+async fn picture(request: Request, app: &Arc<App>) -> ApiResult<Bytes> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let broken = |status: StatusCode| match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::TooLarge),
+        _ => ApiError::bad("the body cannot be read"),
+    };
+    if kind.starts_with("multipart/form-data") {
+        let mut form = Multipart::from_request(request, app).await.map_err(|error| broken(error.status()))?;
+        while let Some(field) = form.next_field().await.map_err(|error| broken(error.status()))? {
+            if field.file_name().is_some() {
+                return field.bytes().await.map_err(|error| broken(error.status()));
+            }
+        }
+        return Err(ApiError::bad("the form has no file"));
+    }
+    if kind.starts_with("image/") || kind.starts_with("application/octet-stream") {
+        return Bytes::from_request(request, app).await.map_err(|error| broken(error.status()));
+    }
+    Err(ApiError::new(Code::UnsupportedMediaType).detail("image/* or multipart/form-data"))
+}
+
+/// `DELETE /api/selfie`: erases what is held about the guest's face, and says what that was.
+pub(crate) async fn erase(State(app): State<Arc<App>>, Session(guest): Session) -> ApiResult<Json<ErasureReceipt>> {
+    let matches = app.matching.find_guest(guest.event, guest.id).await?;
+    let (enrolments, consents) = app.catalog.erase_guest(guest.id).await?;
+    let matches = (matches.you.len() + matches.maybe.len()) as u64;
+    Ok(Json(ErasureReceipt { enrolments, matches, consents, erased_at: rfc3339(now_ms()) }))
+}
+
+/// `GET /api/me`: what is held about the guest who asks.
+pub(crate) async fn me(State(app): State<Arc<App>>, Session(guest): Session) -> ApiResult<Response> {
+    let event = app.catalog.event(guest.event).await?.ok_or_else(|| ApiError::new(Code::NotJoined))?;
+    let found = app.matching.find_guest(guest.event, guest.id).await?;
+    let held = Held {
+        event: event.name,
+        joined_at: rfc3339(guest.joined_at),
+        enrolments: app.catalog.enrolments(guest.id).await?.len() as u64,
+        consents: app.catalog.consents(guest.id).await?,
+        matches: found.you.into_iter().chain(found.maybe).collect(),
+    };
+    let mut response = Json(held).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// A BCP 47 tag as far as it is worth recording.
+fn language(tag: &str) -> String {
+    let clean: String = tag.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(35).collect();
+    if clean.is_empty() { "und".to_owned() } else { clean }
+}
+
+fn accepted_language(headers: &HeaderMap) -> String {
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    language(accepted.split([',', ';']).next().unwrap_or_default())
+}
+
+/// Fractions of the picture, from pixels.
+pub(crate) fn face_box(x: f32, y: f32, width: f32, height: f32, of: (u32, u32)) -> FaceBox {
+    let (w, h) = (of.0.max(1) as f32, of.1.max(1) as f32);
+    FaceBox { x: x / w, y: y / h, width: width / w, height: height / h }
+}

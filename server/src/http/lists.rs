@@ -1,0 +1,128 @@
+//! Lists: keyset pages with the event's version as their `ETag`, so that an unchanged list costs one small query.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use findme_common::protocol::{Band, Code, Counts, Match, NameList, PhotoItem, PhotoList, PhotoState};
+use serde::{Deserialize, Serialize};
+
+use super::App;
+use super::auth::{Photographer, Session, Viewer};
+use super::problem::{ApiError, ApiResult};
+use crate::catalog::PhotoFilter;
+
+/// Which page is asked for.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct PageQuery {
+    after: Option<i64>,
+    limit: Option<u32>,
+}
+
+impl PageQuery {
+    /// 100 unless asked; more than 1000 are never given.
+    fn limit(&self) -> u32 {
+        self.limit.unwrap_or(100).clamp(1, 1000)
+    }
+}
+
+type Asked = Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>;
+
+fn asked(query: Asked) -> Result<PageQuery, ApiError> {
+    query.map(|Query(page)| page).map_err(|_| ApiError::bad("after and limit are integers"))
+}
+
+/// `GET /api/all-photos`.
+pub(crate) async fn all_photos(State(app): State<Arc<App>>, viewer: Viewer, query: Asked, headers: HeaderMap) -> ApiResult {
+    let page = asked(query)?;
+    let event = viewer.event();
+    let filter = match viewer {
+        Viewer::Photographer(_) => PhotoFilter::All,
+        Viewer::Guest(_) => PhotoFilter::Shown,
+    };
+    if filter == PhotoFilter::Shown && !app.catalog.event(event).await?.is_some_and(|event| event.gallery_open) {
+        return Err(ApiError::new(Code::GalleryClosed));
+    }
+    let tag = format!("W/\"{}-{filter:?}\"", app.catalog.version(event).await?);
+    if unchanged(&headers, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    let found = app.catalog.photos(event, filter, page.after, page.limit()).await?;
+    let counts = app.catalog.counts(event, filter).await?;
+    Ok(list(&tag, &PhotoList { photos: found.photos, next: found.next.map(|key| key.to_string()), counts }))
+}
+
+/// `GET /api/my-photos`: found anew each time with the guest's enrolments, so that it is never out of date.
+pub(crate) async fn my_photos(State(app): State<Arc<App>>, Session(guest): Session, query: Asked, headers: HeaderMap) -> ApiResult {
+    let page = asked(query)?;
+    // The version is read first: what changes meanwhile makes the next request differ, never this one stale.
+    let version = app.catalog.version(guest.event).await?;
+    let enrolled = app.matching.enrolment_tag(guest.id).await?;
+    let tag = format!("W/\"{version}-{}-{enrolled}\"", guest.id.to_simple());
+    if unchanged(&headers, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    let result = app.matching.find_guest(guest.event, guest.id).await?;
+    let bands = [(Band::You, &result.you), (Band::Maybe, &result.maybe)];
+    let matches: Vec<(Band, Match)> = bands.iter().flat_map(|(band, found)| found.iter().map(|m| (*band, *m))).collect();
+    let ids: Vec<_> = matches.iter().map(|(_, m)| m.photo).collect();
+    let mut shown = app.catalog.shown_photos(guest.event, &ids).await?;
+    shown.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+    let counts = count(shown.iter().map(|(_, item)| item));
+    let limit = page.limit() as usize;
+    let mut rest = shown.into_iter().filter(|(seq, _)| page.after.is_none_or(|after| *seq < after));
+    let taken: Vec<(i64, PhotoItem)> = rest.by_ref().take(limit).collect();
+    let next = rest.next().and(taken.last()).map(|(seq, _)| seq.to_string());
+    let photos = taken.into_iter().map(|(_, item)| {
+        let band = matches.iter().find(|(_, m)| m.photo == item.id).map(|(band, _)| *band);
+        PhotoItem { band, ..item }
+    });
+    Ok(list(&tag, &PhotoList { photos: photos.collect(), next, counts }))
+}
+
+fn count<'a>(items: impl Iterator<Item = &'a PhotoItem>) -> Counts {
+    let mut counts = Counts::default();
+    for item in items {
+        match item.state {
+            PhotoState::Received => counts.received += 1,
+            PhotoState::Indexed => counts.indexed += 1,
+            PhotoState::Failed => counts.failed += 1,
+        }
+    }
+    counts
+}
+
+/// `GET /api/names`: what is on the server, for `verify` and `repair`.
+pub(crate) async fn names(State(app): State<Arc<App>>, Photographer(machine): Photographer, query: Asked) -> ApiResult<Json<NameList>> {
+    let page = asked(query)?;
+    let (photos, next) = app.catalog.names(machine.event, page.after.unwrap_or(0), page.limit()).await?;
+    Ok(Json(NameList { photos, next: next.map(|key| key.to_string()) }))
+}
+
+fn unchanged(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    known.split(',').any(|candidate| candidate.trim() == tag)
+}
+
+fn not_modified(tag: &str) -> Response {
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    cache(&mut response, tag);
+    response
+}
+
+fn list(tag: &str, body: &impl Serialize) -> Response {
+    let mut response = Json(body).into_response();
+    cache(&mut response, tag);
+    response
+}
+
+fn cache(response: &mut Response, tag: &str) {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("cookie, authorization, accept-encoding"));
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+}

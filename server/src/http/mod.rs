@@ -1,0 +1,134 @@
+//! The API and the pages over HTTP. Handlers translate; they hold no rule of their own.
+
+mod accept;
+mod auth;
+mod bytes;
+mod guests;
+mod health;
+mod lists;
+mod pages;
+mod problem;
+mod uploads;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Response;
+use axum::routing::{get, post};
+use findme_common::protocol::{Code, path};
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+
+pub(crate) use accept::serve;
+use problem::ApiError;
+
+use crate::catalog::Catalog;
+use crate::matching::Matching;
+use crate::store::PhotoStore;
+use crate::uploads::Uploads;
+
+/// A body may pause for this long before its connection is given up.
+pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);
+
+/// Largest selfie, in bytes: phones make 3 to 12 MB.
+const MAX_SELFIE: usize = 25 * 1024 * 1024;
+
+/// What handlers share.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) catalog: Catalog,
+    pub(crate) store: PhotoStore,
+    pub(crate) uploads: Uploads,
+    pub(crate) matching: Matching,
+    pub(crate) limits: Limits,
+    /// What guests' links begin with; taken from the request's `Host` when not set.
+    pub(crate) public_url: Option<String>,
+}
+
+/// Bounds of what is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Largest upload, in bytes. The largest RAW files of today are under 200 MB.
+    pub(crate) max_upload: u64,
+    /// Bytes of the disk that stay free, so that the catalogue can always be written.
+    pub(crate) reserve: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_upload: 512 * 1024 * 1024, reserve: 256 * 1024 * 1024 }
+    }
+}
+
+impl App {
+    /// Refuses what the disk could not hold, before a byte is read.
+    fn room_for(&self, bytes: u64) -> Result<(), ApiError> {
+        match self.store.free_bytes() {
+            Some(free) if free < bytes.saturating_add(self.limits.reserve) => Err(ApiError::new(Code::InsufficientStorage)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// All routes.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let tus = Router::new()
+        .route(path::UPLOADS, post(uploads::create).options(uploads::options))
+        .route("/api/uploads/{id}", axum::routing::patch(uploads::patch).head(uploads::head).delete(uploads::delete).options(uploads::options))
+        // Uploads are streamed and have a limit of their own.
+        .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn(uploads::with_tus_headers));
+    let small = SizeAbove::new(512).and(NotForContentType::IMAGES).and(NotForContentType::const_new("application/octet-stream"));
+    let lists = Router::new()
+        .route(path::ALL_PHOTOS, get(lists::all_photos))
+        .route(path::MY_PHOTOS, get(lists::my_photos))
+        .route(path::NAMES, get(lists::names))
+        .merge(pages::router())
+        .layer(CompressionLayer::new().compress_when(small));
+    Router::new()
+        .route("/api/photo/{id}", get(bytes::original))
+        .route("/api/photo/{id}/preview", get(bytes::preview))
+        .route("/api/photo/{id}/thumb", get(bytes::thumb))
+        .route(path::JOIN, post(guests::join))
+        .route(path::SELFIE, post(guests::selfie).delete(guests::erase).layer(DefaultBodyLimit::max(MAX_SELFIE)))
+        .route(path::ME, get(guests::me))
+        .route(path::LIVEZ, get(health::livez))
+        .route(path::READYZ, get(health::readyz))
+        .merge(lists)
+        .merge(tus)
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(axum::middleware::map_response(with_safety_headers))
+        .layer(tower_http::timeout::RequestBodyTimeoutLayer::new(BODY_IDLE))
+        .with_state(app)
+}
+
+async fn nothing_here() -> ApiError {
+    ApiError::new(Code::NotFound)
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::new(Code::MethodNotAllowed)
+}
+
+/// What every answer carries, whatever it is.
+async fn with_safety_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let always = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("x-robots-tag"), "noindex"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    for (name, value) in always {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Pages set a wider policy; nothing else is ever a document.
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"));
+    response
+}

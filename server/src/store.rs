@@ -1,0 +1,276 @@
+//! The files of the server: staged uploads, published photos, derivatives. A published file is whole, verified and
+//! durable: it is renamed into place only after its bytes were synced, and its folder is synced after that.
+//!
+//! ```text
+//! DATA/staging/<upload>                     bytes of an unfinished upload
+//! DATA/photos/<event>/<photo>               the original, byte for byte
+//! DATA/photos/<event>/<photo>.sent-preview  what a client sent ahead of it
+//! DATA/derived/<event>/<photo>.preview.jpg  2048 px, made here
+//! DATA/derived/<event>/<photo>.thumb.jpg    480 px, made here
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use findme_common::digest::Hasher;
+use findme_common::protocol::Kind;
+use findme_common::{EventId, PhotoId, UploadId};
+
+/// Pieces in which files are read back, in bytes.
+const PIECE: usize = 256 * 1024;
+
+/// Which file of a photo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rendition {
+    /// What was uploaded, byte for byte.
+    Original,
+    /// A preview that a client sent ahead of the original.
+    SentPreview,
+    /// Long side 2048 px at most, made here.
+    Preview,
+    /// Long side 480 px at most, made here.
+    Thumb,
+}
+
+impl From<Kind> for Rendition {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Original => Self::Original,
+            Kind::Preview => Self::SentPreview,
+        }
+    }
+}
+
+/// The folder of all files. All methods block; call them on the blocking pool.
+#[derive(Debug, Clone)]
+pub struct PhotoStore {
+    root: PathBuf,
+}
+
+impl PhotoStore {
+    /// Opens the store in `root`, creating its folders durably.
+    ///
+    /// # Errors
+    /// When a folder cannot be created or synced.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        for folder in ["staging", "photos", "derived"] {
+            fs::create_dir_all(root.join(folder))?;
+        }
+        sync_dir(root)?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// Makes the folders of an event, durably: a file synced in an unsynced folder would be lost with the folder.
+    ///
+    /// # Errors
+    /// When a folder cannot be created or synced.
+    pub fn create_event(&self, event: EventId) -> io::Result<()> {
+        for parent in ["photos", "derived"] {
+            let parent = self.root.join(parent);
+            fs::create_dir_all(parent.join(event.to_simple()))?;
+            sync_dir(&parent)?;
+        }
+        Ok(())
+    }
+
+    fn staged(&self, upload: UploadId) -> PathBuf {
+        self.root.join("staging").join(upload.to_simple())
+    }
+
+    /// Where a file of a photo is, or will be.
+    pub fn path(&self, event: EventId, photo: PhotoId, rendition: Rendition) -> PathBuf {
+        let (folder, suffix) = match rendition {
+            Rendition::Original => ("photos", ""),
+            Rendition::SentPreview => ("photos", ".sent-preview"),
+            Rendition::Preview => ("derived", ".preview.jpg"),
+            Rendition::Thumb => ("derived", ".thumb.jpg"),
+        };
+        self.root.join(folder).join(event.to_simple()).join(format!("{}{suffix}", photo.to_simple()))
+    }
+
+    /// Opens the staged file of an upload at `offset`, cut to exactly that length, and the hasher of what is before it
+    /// (`None`: the caller still has it, the prefix is not read).
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter than `offset`: bytes that were acknowledged are gone.
+    pub fn open_staged(&self, upload: UploadId, offset: u64, hasher: Option<Hasher>) -> io::Result<Staged> {
+        let path = self.staged(upload);
+        let mut file = OpenOptions::new().read(true).write(true).create(offset == 0).truncate(false).open(path)?;
+        if file.metadata()?.len() < offset {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.set_len(offset)?;
+        let hasher = match hasher {
+            Some(hasher) => hasher,
+            None => hash_prefix(&mut file, offset)?,
+        };
+        file.seek(SeekFrom::Start(offset))?;
+        Ok(Staged { file, hasher, offset })
+    }
+
+    /// Publishes a staged file whose bytes were synced: rename, then sync of the folder.
+    ///
+    /// # Errors
+    /// When it cannot be renamed or the folder cannot be synced.
+    pub fn publish(&self, upload: UploadId, event: EventId, photo: PhotoId, kind: Kind) -> io::Result<()> {
+        let target = self.path(event, photo, kind.into());
+        fs::rename(self.staged(upload), &target)?;
+        sync_parent(&target)
+    }
+
+    /// Removes a staged file; one that is not there is no error.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn discard(&self, upload: UploadId) -> io::Result<()> {
+        match fs::remove_file(self.staged(upload)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Names of all staged files, for recovery. Files that are not named like an upload are left alone.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn staged_uploads(&self) -> io::Result<Vec<UploadId>> {
+        let entries = fs::read_dir(self.root.join("staging"))?;
+        let mut found = Vec::new();
+        for entry in entries {
+            if let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes a derivative whole or not at all. Not synced: it can be made again from the original.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_derived(&self, event: EventId, photo: PhotoId, rendition: Rendition, bytes: &[u8]) -> io::Result<()> {
+        let target = self.path(event, photo, rendition);
+        let temporary = target.with_extension("part");
+        fs::write(&temporary, bytes)?;
+        fs::rename(&temporary, &target)
+    }
+
+    /// Bytes that are free for further photos on the store's disk; `None` where that cannot be told.
+    pub fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.root)
+    }
+}
+
+/// An unfinished upload's file, open at its end.
+#[derive(Debug)]
+pub struct Staged {
+    file: File,
+    hasher: Hasher,
+    offset: u64,
+}
+
+impl Staged {
+    /// Writes the next bytes and adds them to the digest.
+    ///
+    /// # Errors
+    /// When they cannot be written; what the file then holds beyond the last sync does not count.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.hasher.update(bytes);
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Makes everything written so far survive a power cut.
+    ///
+    /// # Errors
+    /// A sync that failed is final: the kernel may have dropped the bytes, and a second sync would lie.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Bytes in the file.
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Digest state of the bytes in the file.
+    pub const fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+}
+
+/// Reads the first `length` bytes in pieces.
+fn hash_prefix(file: &mut File, length: u64) -> io::Result<Hasher> {
+    let mut hasher = Hasher::new();
+    let mut left = length;
+    let mut piece = vec![0; PIECE.min(usize::try_from(length).unwrap_or(PIECE))];
+    while left > 0 {
+        let want = piece.len().min(usize::try_from(left).unwrap_or(PIECE));
+        file.read_exact(&mut piece[..want])?;
+        hasher.update(&piece[..want]);
+        left -= want as u64;
+    }
+    Ok(hasher)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Makes names in a folder survive a power cut. Windows has no such call and orders names by its own journal.
+#[cfg(unix)]
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(not(unix))]
+pub(crate) fn sync_dir(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn free_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(not(unix))]
+fn free_bytes(_path: &Path) -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use findme_common::Digest;
+
+    #[test]
+    fn resuming_without_the_hasher_reads_the_prefix_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = PhotoStore::open(dir.path()).unwrap();
+        let id = UploadId::random().unwrap();
+        let mut staged = store.open_staged(id, 0, None).unwrap();
+        staged.write(b"hello, torn").unwrap();
+        drop(staged);
+        let mut staged = store.open_staged(id, 5, None).unwrap();
+        staged.write(b" world").unwrap();
+        assert_eq!(staged.hasher().clone().finish(), Digest::of(b"hello world"));
+        staged.sync().unwrap();
+        let (event, photo) = (EventId::random().unwrap(), PhotoId::random().unwrap());
+        store.create_event(event).unwrap();
+        store.publish(id, event, photo, Kind::Original).unwrap();
+        assert_eq!(fs::read(store.path(event, photo, Rendition::Original)).unwrap(), b"hello world");
+        assert!(store.staged_uploads().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_staged_file_shorter_than_its_offset_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = PhotoStore::open(dir.path()).unwrap();
+        let id = UploadId::random().unwrap();
+        store.open_staged(id, 0, None).unwrap().write(b"abc").unwrap();
+        assert_eq!(store.open_staged(id, 4, None).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,158 @@
+//! Face vectors at rest: sealed with a key per event that lies in `DATA/keys/`, outside the database and outside every
+//! backup, so that removing the key destroys the event's vectors wherever copies of the database are.
+
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chacha20poly1305::aead::{Aead, KeyInit};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use findme_common::EventId;
+
+use crate::store::sync_dir;
+
+const NONCE: usize = 24;
+
+/// Why a vector cannot be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The event's key is not there: its vectors are gone for good, the photos must be indexed again.
+    #[error("the key of the event is not in {}; its faces must be indexed again", .0.display())]
+    NoKey(PathBuf),
+    /// The sealed bytes are not what was sealed with this key.
+    #[error("a sealed vector is damaged")]
+    Damaged,
+    /// The key file cannot be read or written.
+    #[error("key file: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The keys of all events.
+#[derive(Debug, Clone)]
+pub struct Vault {
+    folder: PathBuf,
+    keys: Arc<Mutex<HashMap<EventId, Arc<EventKey>>>>,
+}
+
+/// The key of one event. XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha): 192-bit nonces may be random.
+pub struct EventKey(XChaCha20Poly1305);
+
+impl std::fmt::Debug for EventKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EventKey(…)")
+    }
+}
+
+impl Vault {
+    /// The vault in `folder`, created readable by its owner alone.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        private_dir(folder)?;
+        Ok(Self { folder: folder.to_owned(), keys: Arc::default() })
+    }
+
+    fn path(&self, event: EventId) -> PathBuf {
+        self.folder.join(event.to_simple())
+    }
+
+    /// Makes the key of a new event, durably, before anything is sealed with it.
+    ///
+    /// # Errors
+    /// When the file exists already or cannot be written.
+    pub fn create(&self, event: EventId) -> Result<(), VaultError> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(io::Error::from)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(self.path(event))?;
+        file.write_all(&key)?;
+        file.sync_all()?;
+        sync_dir(&self.folder)?;
+        Ok(())
+    }
+
+    /// The key of an event.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read. A missing key is never replaced by a new one.
+    pub fn key(&self, event: EventId) -> Result<Arc<EventKey>, VaultError> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = keys.get(&event) {
+            return Ok(key.clone());
+        }
+        let path = self.path(event);
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(VaultError::NoKey(path)),
+            other => other?,
+        };
+        let bytes: [u8; 32] = bytes.try_into().map_err(|_| VaultError::Damaged)?;
+        let key = Arc::new(EventKey(XChaCha20Poly1305::new(&Key::from(bytes))));
+        keys.insert(event, key.clone());
+        Ok(key)
+    }
+}
+
+impl EventKey {
+    /// Seals some bytes: nonce, then ciphertext with its tag.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness to give.
+    pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let mut nonce = [0; NONCE];
+        getrandom::fill(&mut nonce).map_err(io::Error::from)?;
+        let sealed = self.0.encrypt(&XNonce::from(nonce), plain).map_err(|_| VaultError::Damaged)?;
+        Ok([nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Opens what [`EventKey::seal`] made.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`] when it was not made with this key.
+    pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(VaultError::Damaged)?;
+        self.0.decrypt(&XNonce::from(*nonce), sealed).map_err(|_| VaultError::Damaged)
+    }
+}
+
+fn private_dir(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    #[cfg(unix)]
+    fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_events_own_key_opens() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::open(&dir.path().join("keys")).unwrap();
+        let (a, b) = (EventId::random().unwrap(), EventId::random().unwrap());
+        vault.create(a).unwrap();
+        vault.create(b).unwrap();
+        let sealed = vault.key(a).unwrap().seal(b"vector").unwrap();
+        assert_eq!(vault.key(a).unwrap().open(&sealed).unwrap(), b"vector");
+        assert!(matches!(vault.key(b).unwrap().open(&sealed), Err(VaultError::Damaged)));
+        for length in 0..sealed.len() {
+            assert!(vault.key(a).unwrap().open(&sealed[..length]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_an_error_and_an_existing_one_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::open(dir.path()).unwrap();
+        let event = EventId::random().unwrap();
+        assert!(matches!(vault.key(event), Err(VaultError::NoKey(_))));
+        vault.create(event).unwrap();
+        assert!(vault.create(event).is_err());
+    }
+}
