@@ -1,5 +1,9 @@
 //! The server: stores an event's photos, finds the faces in them, lets each guest find theirs.
 
+pub mod face;
+pub mod gallery;
+pub mod picture;
+
 use std::path::PathBuf;
 
 use findme_common::{EventId, JoinCode, PhotographerToken, Secret};

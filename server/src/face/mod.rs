@@ -1,0 +1,22 @@
+//! Faces: found, aligned, turned into embeddings. Synchronous and without state between pictures.
+//!
+//! The stages are separate methods of [`Engine`] (detect, align, embed), each callable and testable alone;
+//! [`Engine::faces`] chains them. Coordinates are always those of the upright [`crate::picture::Pixels`] that were given.
+
+mod align;
+mod detect;
+mod embedding;
+mod engine;
+mod network;
+mod pack;
+mod threshold;
+
+pub use align::Crop;
+pub use detect::{Detection, Rect};
+pub use embedding::{DIMENSIONS, Embedding, STORED_BYTES, Similarity};
+pub use engine::{Engine, EngineError, Face, MIN_FACE, Purpose, Timings};
+pub use pack::{Channels, DetectorSpec, EmbedderSpec, ModelError, ModelFile, Pack, Source, default_pack, packs};
+pub use threshold::{Band, Bands, Impostors, Threshold, Thresholds};
+
+#[cfg(test)]
+mod tests;

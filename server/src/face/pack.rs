@@ -1,0 +1,225 @@
+//! Face packs: which files, under which licence, from where, and how they are fed. Described by `models.toml`.
+//!
+//! Invariant: a model file is used only after the digest of the very bytes that are loaded was compared.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use findme_common::Digest;
+use serde::Deserialize;
+
+use super::threshold::Thresholds;
+
+/// Models that belong together: embeddings of one pack mean nothing to another.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pack {
+    /// What `--pack` and the catalogue call it.
+    pub name: String,
+    /// Whether it is used when none is named.
+    #[serde(default)]
+    pub default: bool,
+    /// Licences of its files, for people.
+    pub licence: String,
+    /// What an operator should know before using it.
+    pub notice: String,
+    /// Finds faces.
+    pub detector: DetectorSpec,
+    /// Compares faces.
+    pub embedder: EmbedderSpec,
+    /// From which similarity on two faces count as one person's.
+    pub thresholds: Thresholds,
+}
+
+impl Pack {
+    /// The files that must be in the models folder.
+    pub fn files(&self) -> [&ModelFile; 2] {
+        [&self.detector.model, &self.embedder.model]
+    }
+}
+
+/// One file of a pack.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelFile {
+    /// Its name in the models folder.
+    pub file: String,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of its content.
+    pub sha256: Digest,
+    /// Where it officially comes from, alone or in the parts that it is made from.
+    pub sources: Vec<Source>,
+}
+
+/// An official place.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Where.
+    pub url: String,
+    /// Length of what lies there, when it is not the model file itself.
+    pub bytes: Option<u64>,
+    /// SHA-256 of what lies there, when it is not the model file itself.
+    pub sha256: Option<Digest>,
+}
+
+/// How the detector is fed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct DetectorSpec {
+    /// Its file.
+    #[serde(flatten)]
+    pub model: ModelFile,
+    /// The network's family, which says how its outputs are read.
+    pub kind: DetectorKind,
+    /// Pixels of the longer side that a picture is shrunk to.
+    pub long_side: u32,
+    /// Score from which a detection counts, 0 to 1.
+    pub score: f32,
+    /// Overlap (intersection over union) from which two boxes are one face.
+    pub nms: f32,
+}
+
+/// Families of detectors that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DetectorKind {
+    /// Anchor-free, strides 8, 16 and 32, five landmarks.
+    Yunet,
+}
+
+/// How the embedder is fed.
+#[derive(Debug, Clone, Deserialize)]
+pub struct EmbedderSpec {
+    /// Its file.
+    #[serde(flatten)]
+    pub model: ModelFile,
+    /// Side of the square crop, in pixels.
+    pub size: u32,
+    /// Where eyes, nose and mouth corners come to lie, as fractions of `size`.
+    pub template: [[f64; 2]; 5],
+    /// Order of the channels.
+    pub channels: Channels,
+    /// Taken from each value (0 to 255).
+    pub mean: f32,
+    /// Then multiplied with.
+    pub scale: f32,
+}
+
+/// Order of colour channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Channels {
+    /// Red first.
+    Rgb,
+    /// Blue first.
+    Bgr,
+}
+
+/// Why the models cannot be used. Each is one line with the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file of the pack is not in the folder.
+    #[error("no face models: {file} is not in {}; put the files of the pack there (`findme-server models list` names them)", folder.display())]
+    Missing {
+        /// Its name.
+        file: String,
+        /// The folder that was looked in.
+        folder: PathBuf,
+    },
+    /// A file has another content than the pack says.
+    #[error("{} is not the file that the face pack names (its SHA-256 is {found}); fetch it again", path.display())]
+    WrongDigest {
+        /// The file.
+        path: PathBuf,
+        /// The digest that it has.
+        found: Digest,
+    },
+    /// A file could not be read.
+    #[error("{} could not be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file has the right content, but the runtime does not take it.
+    #[error("{file} could not be loaded: {problem}; this program and its face pack do not fit together")]
+    Unusable {
+        /// Its name.
+        file: String,
+        /// What the runtime said.
+        problem: String,
+    },
+}
+
+impl ModelFile {
+    /// Reads the file and checks its digest.
+    ///
+    /// # Errors
+    /// [`ModelError::Missing`], [`ModelError::WrongDigest`] or [`ModelError::Unreadable`].
+    pub fn read(&self, folder: &Path) -> Result<Vec<u8>, ModelError> {
+        let path = folder.join(&self.file);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(ModelError::Missing { file: self.file.clone(), folder: folder.to_owned() });
+            }
+            Err(source) => return Err(ModelError::Unreadable { path, source }),
+        };
+        let found = Digest::of(&bytes);
+        if found != self.sha256 {
+            return Err(ModelError::WrongDigest { path, found });
+        }
+        Ok(bytes)
+    }
+}
+
+/// All packs that this program knows.
+pub fn packs() -> &'static [Pack] {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Packs {
+        pack: Vec<Pack>,
+    }
+    static PACKS: OnceLock<Vec<Pack>> = OnceLock::new();
+    PACKS.get_or_init(|| {
+        let read: Packs = toml::from_str(include_str!("../../models.toml"))
+            .expect("models.toml is compiled in, and a unit test reads it");
+        read.pack
+    })
+}
+
+/// The pack that is used when none is named.
+pub fn default_pack() -> &'static Pack {
+    packs().iter().find(|pack| pack.default).expect("a unit test checks that models.toml has one default")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_description_is_sound() {
+        assert_eq!(packs().iter().filter(|pack| pack.default).count(), 1);
+        for pack in packs() {
+            assert!(pack.thresholds.are_sound(), "{}", pack.name);
+            for file in pack.files() {
+                assert!(file.bytes > 0 && !file.sources.is_empty(), "{}", file.file);
+                assert!(file.sources.iter().all(|source| source.url.starts_with("https://")));
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_file_and_a_wrong_one_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = &default_pack().detector.model;
+        let missing = file.read(folder.path()).unwrap_err();
+        assert!(matches!(&missing, ModelError::Missing { file: name, .. } if *name == file.file), "{missing}");
+        fs::write(folder.path().join(&file.file), "not a model").unwrap();
+        let wrong = file.read(folder.path()).unwrap_err();
+        assert!(matches!(wrong, ModelError::WrongDigest { found, .. } if found == Digest::of(b"not a model")));
+    }
+}

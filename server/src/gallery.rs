@@ -1,0 +1,172 @@
+//! The embeddings of one event, searchable: exact, in memory, 260 bytes a face.
+//!
+//! Invariant: nothing is left out of a search. Vectors are kept as 8-bit integers with a scale each, which moves a
+//! similarity by .0005 in the mean square; the probe keeps 16 bits.
+
+use std::collections::HashMap;
+
+use findme_common::PhotoId;
+
+use crate::face::{DIMENSIONS, Embedding, Similarity, Threshold};
+
+/// A photo that a search found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// The photo.
+    pub photo: PhotoId,
+    /// Its face that is most like a probe.
+    pub face: i64,
+    /// How much alike they are.
+    pub similarity: Similarity,
+}
+
+/// All embeddings of one event.
+#[derive(Debug, Clone, Default)]
+pub struct Gallery {
+    faces: Vec<Entry>,
+    /// The vector of `faces[i]` at `i × DIMENSIONS`: apart, so that a search runs through memory in one line.
+    vectors: Vec<i8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    photo: PhotoId,
+    face: i64,
+    /// What one step of the 8-bit values is worth.
+    step: f32,
+}
+
+impl Gallery {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a face. Faces of a photo that is indexed again are removed first, by the caller.
+    pub fn insert(&mut self, photo: PhotoId, face: i64, embedding: &Embedding) {
+        let (values, step) = quantise::<127>(embedding);
+        self.vectors.extend(values.map(|value| value as i8));
+        self.faces.push(Entry { photo, face, step });
+    }
+
+    /// Removes all faces of a photo.
+    pub fn remove_photo(&mut self, photo: PhotoId) {
+        let mut at = 0;
+        while at < self.faces.len() {
+            if self.faces[at].photo != photo {
+                at += 1;
+                continue;
+            }
+            self.faces.swap_remove(at);
+            let last = self.vectors.len() - DIMENSIONS;
+            self.vectors.copy_within(last.., at * DIMENSIONS);
+            self.vectors.truncate(last);
+        }
+    }
+
+    /// How many faces there are.
+    pub fn len(&self) -> usize {
+        self.faces.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.faces.is_empty()
+    }
+
+    /// Photos with a face that is like one of the probes, best first: each photo once, with its best face, because a
+    /// person is in a photo once.
+    pub fn search(&self, probes: &[Embedding], floor: Threshold) -> Vec<Candidate> {
+        let mut best: HashMap<PhotoId, Candidate> = HashMap::new();
+        for probe in probes {
+            let (probe, probe_step) = quantise::<32767>(probe);
+            for (entry, vector) in self.faces.iter().zip(self.vectors.as_chunks::<DIMENSIONS>().0) {
+                let similarity = Similarity::new(dot(vector, &probe) as f32 * entry.step * probe_step);
+                if !floor.admits(similarity) {
+                    continue;
+                }
+                let candidate = Candidate { photo: entry.photo, face: entry.face, similarity };
+                let known = best.entry(entry.photo).or_insert(candidate);
+                if known.similarity < similarity {
+                    *known = candidate;
+                }
+            }
+        }
+        let mut found: Vec<Candidate> = best.into_values().collect();
+        found.sort_by(|a, b| b.similarity.get().total_cmp(&a.similarity.get()).then(a.photo.cmp(&b.photo)));
+        found
+    }
+}
+
+/// Values in whole steps so that the largest is `TOP`, and what a step is worth.
+fn quantise<const TOP: i16>(embedding: &Embedding) -> ([i16; DIMENSIONS], f32) {
+    let largest = embedding.values().iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+    let step = largest / f32::from(TOP);
+    (embedding.values().map(|value| (value / step).round() as i16), step)
+}
+
+/// At most 256 · 127 · 32767, which an `i32` holds.
+fn dot(vector: &[i8; DIMENSIONS], probe: &[i16; DIMENSIONS]) -> i32 {
+    vector.iter().zip(probe).map(|(&a, &b)| i32::from(i16::from(a)) * i32::from(b)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn photo(n: u8) -> PhotoId {
+        PhotoId::from_bytes([n; 16])
+    }
+
+    fn towards(axis: usize, aside: f32) -> Embedding {
+        let mut values = [0.0; DIMENSIONS];
+        values[axis] = 1.0;
+        values[DIMENSIONS - 1] = aside;
+        Embedding::new(&values).unwrap()
+    }
+
+    #[test]
+    fn each_photo_once_with_its_best_face_best_first() {
+        let mut gallery = Gallery::new();
+        gallery.insert(photo(1), 10, &towards(0, 0.9));
+        gallery.insert(photo(1), 11, &towards(0, 0.3));
+        gallery.insert(photo(2), 20, &towards(0, 0.0));
+        gallery.insert(photo(3), 30, &towards(5, 0.0));
+        let found = gallery.search(&[towards(0, 0.0)], Threshold::new(0.5));
+        assert_eq!(found.iter().map(|c| (c.photo, c.face)).collect::<Vec<_>>(), [(photo(2), 20), (photo(1), 11)]);
+        assert!((found[0].similarity.get() - 1.0).abs() < 1e-3);
+        let both = gallery.search(&[towards(0, 0.0), towards(5, 0.0)], Threshold::new(0.5));
+        assert_eq!(both.len(), 3, "several probes find what either finds");
+        assert!(Gallery::new().search(&[towards(0, 0.0)], Threshold::new(-1.0)).is_empty());
+    }
+
+    #[test]
+    fn a_removed_photo_is_found_no_more_and_all_others_are() {
+        let mut gallery = Gallery::new();
+        for n in 0..20 {
+            gallery.insert(photo(n % 5), n.into(), &towards(n.into(), 0.0));
+        }
+        gallery.remove_photo(photo(4));
+        assert_eq!(gallery.len(), 16);
+        for n in 0..20 {
+            let found = gallery.search(&[towards(n.into(), 0.0)], Threshold::new(0.9));
+            let expected = if n % 5 == 4 { None } else { Some((photo(n % 5), i64::from(n))) };
+            assert_eq!(found.first().map(|c| (c.photo, c.face)), expected, "face {n}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn similarities_are_those_of_the_floats(
+            a in proptest::collection::vec(-1.0_f32..1.0, DIMENSIONS),
+            b in proptest::collection::vec(-1.0_f32..1.0, DIMENSIONS),
+        ) {
+            let (a, b) = (Embedding::new(&a).unwrap(), Embedding::new(&b).unwrap());
+            let mut gallery = Gallery::new();
+            gallery.insert(photo(1), 1, &a);
+            let found = gallery.search(std::slice::from_ref(&b), Threshold::new(-1.0));
+            prop_assert!((found[0].similarity.get() - a.similarity(&b).get()).abs() < 3e-3);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! JPEG, scaled while it is decoded: 1/2, 1/4 or 1/8 skip most of the inverse transform and of the memory.
+
+use std::io::Read;
+
+use jpeg_decoder::{CodingProcess, Decoder, Error, ImageInfo, PixelFormat};
+
+use findme_common::media::Media;
+
+use super::metadata::Metadata;
+use super::{Limits, Picture, PictureError, Pixels, check_pixels, reduction, upright};
+
+pub(super) fn decode(reader: impl Read, limits: &Limits) -> Result<Picture, PictureError> {
+    let mut decoder = Decoder::new(reader);
+    decoder.read_info().map_err(refusal)?;
+    let full = decoder.info().ok_or(PictureError::Damaged)?;
+    check_pixels(full.width.into(), full.height.into(), limits)?;
+    let by = reduction(full.width.into(), full.height.into());
+    let (width, height) = if by == 1 {
+        (full.width, full.height)
+    } else {
+        // A side is rounded up, so a request of the rounded-down size is always met by this very factor.
+        decoder.scale((full.width as u32 / by) as u16, (full.height as u32 / by) as u16).map_err(refusal)?
+    };
+    if memory(&full, width, height) > limits.max_bytes {
+        return Err(PictureError::TooLarge { pixels: u64::from(full.width) * u64::from(full.height) });
+    }
+    let samples = decoder.decode().map_err(refusal)?;
+    let metadata = Metadata::read(decoder.exif_data().map(<[u8]>::to_vec));
+    let rgb = to_rgb(samples, full.pixel_format);
+    let pixels = Pixels::new(width.into(), height.into(), rgb).ok_or(PictureError::Damaged)?;
+    Ok(upright(pixels.reduced_by(by), (full.width.into(), full.height.into()), metadata))
+}
+
+/// What decoding holds at a time, in bytes: planes and their interleaved copy, and for a progressive picture every
+/// coefficient of the full size.
+fn memory(full: &ImageInfo, width: u16, height: u16) -> u64 {
+    let channels = full.pixel_format.pixel_bytes() as u64;
+    let output = u64::from(width) * u64::from(height) * (channels + 3);
+    let coefficients = match full.coding_process {
+        CodingProcess::DctProgressive => u64::from(full.width) * u64::from(full.height) * channels * 2,
+        _ => 0,
+    };
+    output * 2 + coefficients
+}
+
+fn to_rgb(samples: Vec<u8>, format: PixelFormat) -> Vec<u8> {
+    match format {
+        PixelFormat::RGB24 => samples,
+        PixelFormat::L8 => samples.iter().flat_map(|&grey| [grey; 3]).collect(),
+        // Native byte order; the high half is the 8-bit value.
+        PixelFormat::L16 => {
+            samples.as_chunks::<2>().0.iter().flat_map(|&pair| [(u16::from_ne_bytes(pair) >> 8) as u8; 3]).collect()
+        }
+        // The decoder undoes Adobe's inversion: 0 is no ink.
+        PixelFormat::CMYK32 => samples.as_chunks::<4>().0.iter().flat_map(|&cmyk| from_cmyk(cmyk)).collect(),
+    }
+}
+
+fn from_cmyk([c, m, y, k]: [u8; 4]) -> [u8; 3] {
+    let light = |ink: u8| ((255 - u32::from(ink)) * (255 - u32::from(k)) / 255) as u8;
+    [light(c), light(m), light(y)]
+}
+
+fn refusal(error: Error) -> PictureError {
+    match error {
+        Error::Unsupported(_) => PictureError::Unsupported(Media::Jpeg),
+        // A file that ends too early arrives as an I/O error of this kind; every other kind is the disk's.
+        Error::Io(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => PictureError::Io(e),
+        Error::Io(_) | Error::Format(_) | Error::Internal(_) => PictureError::Damaged,
+    }
+}
