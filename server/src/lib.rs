@@ -1,13 +1,49 @@
 //! The server: stores an event's photos, finds the faces in them, lets each guest find theirs.
+//!
+//! One direction of data:
+//!
+//! ```text
+//! http::uploads → uploads (state machine) → store (files) + catalog (rows, jobs)
+//!                                            ↓ job
+//!                 indexer → picture (decode, derivatives) → face (detect, align, embed) → vault (seal) → catalog
+//!                                                                                                          ↓
+//! http::guests, http::lists ← matching (bands) ← gallery (exact search) ←──────────────────────────────────┘
+//! ```
 
+mod catalog;
+mod cli;
+mod clock;
 pub mod face;
 pub mod gallery;
+mod http;
+mod indexer;
+mod matching;
 pub mod picture;
+mod store;
+mod uploads;
+mod vault;
 
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context;
 use findme_common::{EventId, JoinCode, PhotographerToken, Secret};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use catalog::Catalog;
+pub use cli::main;
+use face::Engine;
+use http::{App, Limits};
+use indexer::Indexer;
+use matching::{FaceState, Matching};
+use store::PhotoStore;
+use uploads::{EXPIRES_AFTER, Uploads};
+use vault::Vault;
 
 /// What a server needs to know before it can start. `main` fills it from flags, `findme-watch --serve` by itself.
 #[derive(Debug, Clone)]
@@ -25,7 +61,7 @@ pub struct Config {
 }
 
 /// How faces are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Faces {
     /// On this machine.
     #[default]
@@ -52,58 +88,229 @@ pub struct CreatedEvent {
     pub photographer: PhotographerToken,
 }
 
+/// A data folder with its catalogue: enough to manage events beside a running server.
+#[derive(Debug)]
+pub struct Site {
+    catalog: Catalog,
+    store: PhotoStore,
+    vault: Vault,
+    first_operator_token: Option<Secret>,
+}
+
 /// The opened server: catalogue migrated, uploads recovered, models loaded; nothing listens yet.
 #[derive(Debug)]
-pub struct Server {}
+pub struct Server {
+    site: Site,
+    uploads: Uploads,
+    indexer: Indexer,
+    matching: Matching,
+    config: Config,
+    /// Held for as long as the server lives; the operating system frees it with the process.
+    _lock: File,
+}
 
-impl Server {
-    /// Opens or creates the data folder, takes its lock, migrates the catalogue and recovers what a crash left.
+/// Key of the setting that holds the operator token's hash.
+const OPERATOR: &str = "operator-token-hash";
+
+impl Site {
+    /// Opens or creates a data folder and migrates its catalogue.
     ///
     /// # Errors
-    /// When the folder is in use, unreadable or damaged. Nothing is ever replaced by something empty.
-    pub async fn open(_config: Config) -> anyhow::Result<Self> {
-        anyhow::bail!("not built yet")
-    }
-
-    /// The operator token, only at the very first start of a data folder; afterwards only its hash is known.
-    pub fn first_operator_token(&self) -> Option<&Secret> {
-        None
+    /// When it is unreadable or damaged. Nothing is ever replaced by something empty.
+    pub async fn open(data: &Path) -> anyhow::Result<Self> {
+        let cannot = || format!("cannot use the data folder {}", data.display());
+        let store = PhotoStore::open(data).with_context(cannot)?;
+        let vault = Vault::open(&data.join("keys")).with_context(cannot)?;
+        let file = data.join("findme.sqlite");
+        let catalog = Catalog::open(&file).await.with_context(|| format!("cannot open {}", file.display()))?;
+        let secret = Secret::random()?;
+        let first = catalog.set_once(OPERATOR, secret.hash().as_bytes()).await?;
+        Ok(Self { catalog, store, vault, first_operator_token: first.then_some(secret) })
     }
 
     /// Creates an event and a first photographer token for it.
     ///
     /// # Errors
-    /// When the catalogue cannot be written.
-    pub async fn create_event(&self, _event: NewEvent) -> anyhow::Result<CreatedEvent> {
-        anyhow::bail!("not built yet")
+    /// When key, folder or row cannot be written.
+    pub async fn create_event(&self, event: NewEvent) -> anyhow::Result<CreatedEvent> {
+        let (id, join) = (EventId::random()?, JoinCode::random()?);
+        // Key and folders first: a row promises both.
+        self.vault.create(id)?;
+        self.store.create_event(id)?;
+        self.catalog.create_event(id, &event.name, &join).await?;
+        let photographer = self.create_photographer_token(id, "first").await?;
+        Ok(CreatedEvent { id, join, photographer })
     }
 
     /// A further photographer token, one per machine.
     ///
     /// # Errors
     /// When there is no such event or the catalogue cannot be written.
-    pub async fn create_photographer_token(&self, _event: EventId, _label: &str) -> anyhow::Result<PhotographerToken> {
-        anyhow::bail!("not built yet")
+    pub async fn create_photographer_token(&self, event: EventId, label: &str) -> anyhow::Result<PhotographerToken> {
+        self.catalog.event(event).await?.with_context(|| format!("there is no event {event}"))?;
+        let secret = Secret::random()?;
+        self.catalog.create_token(event, &secret.hash(), label).await?;
+        Ok(PhotographerToken { event, secret })
+    }
+
+    /// Events with name and join code, newest first.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub async fn events(&self) -> anyhow::Result<Vec<(EventId, String, JoinCode)>> {
+        Ok(self.catalog.events().await?.into_iter().map(|event| (event.id, event.name, event.join)).collect())
+    }
+
+    /// Folds the write-ahead log into the database and closes it.
+    pub async fn close(self) {
+        self.catalog.close().await;
+    }
+}
+
+impl Server {
+    /// Opens or creates the data folder, takes its lock, migrates the catalogue and recovers what a crash left.
+    ///
+    /// # Errors
+    /// When the folder is in use, unreadable or damaged. Nothing is ever replaced by something empty.
+    pub async fn open(config: Config) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&config.data).with_context(|| format!("cannot create {}", config.data.display()))?;
+        let lock = lock(&config.data.join("serve.lock"))?;
+        let site = Site::open(&config.data).await?;
+        let work = Arc::new(Notify::new());
+        let uploads = Uploads::new(site.catalog.clone(), site.store.clone(), work.clone());
+        uploads.recover().await.context("cannot recover unfinished uploads")?;
+        site.catalog.release_leases().await?;
+        let faces = load_faces(&config);
+        if !matches!(faces, FaceState::Waiting(_)) {
+            let woken = site.catalog.wake_waiting_jobs().await?;
+            if woken > 0 {
+                tracing::info!(photos = woken, "photos that waited for models are indexed now");
+            }
+        }
+        let workers =
+            config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)).max(1);
+        let cpu = Arc::new(Semaphore::new(workers));
+        let limits = picture::Limits::default();
+        let matching = Matching::new(site.catalog.clone(), site.vault.clone(), faces.clone(), cpu.clone(), limits);
+        let indexer = Indexer {
+            catalog: site.catalog.clone(),
+            store: site.store.clone(),
+            vault: site.vault.clone(),
+            faces,
+            limits,
+            cpu,
+            work,
+        };
+        let config = Config { workers: Some(workers), ..config };
+        Ok(Self { site, uploads, indexer, matching, config, _lock: lock })
+    }
+
+    /// The operator token, only at the very first start of a data folder; afterwards only its hash is known.
+    pub fn first_operator_token(&self) -> Option<&Secret> {
+        self.site.first_operator_token.as_ref()
+    }
+
+    /// See [`Site::create_event`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn create_event(&self, event: NewEvent) -> anyhow::Result<CreatedEvent> {
+        self.site.create_event(event).await
+    }
+
+    /// See [`Site::create_photographer_token`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn create_photographer_token(&self, event: EventId, label: &str) -> anyhow::Result<PhotographerToken> {
+        self.site.create_photographer_token(event, label).await
     }
 
     /// Name and join code of an event, `None` when there is no such event.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn event(&self, _id: EventId) -> anyhow::Result<Option<(String, JoinCode)>> {
-        anyhow::bail!("not built yet")
+    pub async fn event(&self, id: EventId) -> anyhow::Result<Option<(String, JoinCode)>> {
+        Ok(self.site.catalog.event(id).await?.map(|event| (event.name, event.join)))
     }
 
     /// Why faces are not searchable, in one line with the way out; `None` when they are.
     pub fn faces_problem(&self) -> Option<String> {
-        None
+        self.matching.faces_problem()
     }
 
     /// Answers requests and indexes photos until `shutdown` is cancelled, then finishes what is in flight (10 s at most).
     ///
     /// # Errors
     /// When a part of the server died.
-    pub async fn serve(self, _listener: tokio::net::TcpListener, _shutdown: CancellationToken) -> anyhow::Result<()> {
-        anyhow::bail!("not built yet")
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let tasks = TaskTracker::new();
+        for _ in 0..self.config.workers.unwrap_or(1) {
+            tasks.spawn(self.indexer.clone().run(shutdown.clone()));
+        }
+        tasks.spawn(expire_uploads(self.uploads.clone(), shutdown.clone()));
+        tasks.close();
+        let app = Arc::new(App {
+            catalog: self.site.catalog.clone(),
+            store: self.site.store.clone(),
+            uploads: self.uploads,
+            matching: self.matching,
+            limits: Limits::default(),
+            public_url: self.config.public_url,
+        });
+        http::serve(listener, http::router(app), shutdown.clone()).await;
+        // The accept loop ends only by shutdown; the workers finish the photo that they have.
+        if tokio::time::timeout(Duration::from_secs(10), tasks.wait()).await.is_err() {
+            tracing::warn!("a photo was still being indexed at the deadline; it is indexed again at the next start");
+        }
+        self.site.close().await;
+        Ok(())
+    }
+}
+
+fn lock(path: &Path) -> anyhow::Result<File> {
+    let file = File::options().create(true).write(true).truncate(false).open(path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            anyhow::bail!("another server uses this data folder ({} is locked)", path.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+}
+
+fn load_faces(config: &Config) -> FaceState {
+    if config.faces == Faces::Off {
+        return FaceState::Off;
+    }
+    let pack = face::default_pack();
+    let Some(models) = &config.models else {
+        let problem = "faces wait: no folder of models was named (--models DIR or FINDME_MODELS)".to_owned();
+        tracing::warn!("{problem}");
+        return FaceState::Waiting(problem);
+    };
+    match Engine::open(models, pack) {
+        Ok(engine) => FaceState::Ready(Arc::new(engine), pack),
+        Err(error) => {
+            tracing::warn!("faces wait: {error}");
+            FaceState::Waiting(format!("faces wait: {error}"))
+        }
+    }
+}
+
+/// Forgets abandoned uploads once an hour.
+async fn expire_uploads(uploads: Uploads, shutdown: CancellationToken) {
+    let mut hourly = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        tokio::select! {
+            _ = hourly.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        match uploads.expire(clock::now_ms() - EXPIRES_AFTER.as_millis() as i64).await {
+            Ok(0) => {}
+            Ok(expired) => tracing::info!(expired, "abandoned uploads were forgotten"),
+            Err(error) => tracing::error!(%error, "abandoned uploads cannot be forgotten"),
+        }
     }
 }

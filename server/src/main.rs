@@ -1,3 +1,7 @@
 //! `findme-server`: see the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    findme_server::main()
+}

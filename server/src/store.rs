@@ -22,7 +22,7 @@ const PIECE: usize = 256 * 1024;
 
 /// Which file of a photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rendition {
+pub(crate) enum Rendition {
     /// What was uploaded, byte for byte.
     Original,
     /// A preview that a client sent ahead of the original.
@@ -44,7 +44,7 @@ impl From<Kind> for Rendition {
 
 /// The folder of all files. All methods block; call them on the blocking pool.
 #[derive(Debug, Clone)]
-pub struct PhotoStore {
+pub(crate) struct PhotoStore {
     root: PathBuf,
 }
 
@@ -53,7 +53,7 @@ impl PhotoStore {
     ///
     /// # Errors
     /// When a folder cannot be created or synced.
-    pub fn open(root: &Path) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
         for folder in ["staging", "photos", "derived"] {
             fs::create_dir_all(root.join(folder))?;
         }
@@ -65,7 +65,7 @@ impl PhotoStore {
     ///
     /// # Errors
     /// When a folder cannot be created or synced.
-    pub fn create_event(&self, event: EventId) -> io::Result<()> {
+    pub(crate) fn create_event(&self, event: EventId) -> io::Result<()> {
         for parent in ["photos", "derived"] {
             let parent = self.root.join(parent);
             fs::create_dir_all(parent.join(event.to_simple()))?;
@@ -79,7 +79,7 @@ impl PhotoStore {
     }
 
     /// Where a file of a photo is, or will be.
-    pub fn path(&self, event: EventId, photo: PhotoId, rendition: Rendition) -> PathBuf {
+    pub(crate) fn path(&self, event: EventId, photo: PhotoId, rendition: Rendition) -> PathBuf {
         let (folder, suffix) = match rendition {
             Rendition::Original => ("photos", ""),
             Rendition::SentPreview => ("photos", ".sent-preview"),
@@ -94,7 +94,7 @@ impl PhotoStore {
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter than `offset`: bytes that were acknowledged are gone.
-    pub fn open_staged(&self, upload: UploadId, offset: u64, hasher: Option<Hasher>) -> io::Result<Staged> {
+    pub(crate) fn open_staged(&self, upload: UploadId, offset: u64, hasher: Option<Hasher>) -> io::Result<Staged> {
         let path = self.staged(upload);
         let mut file = OpenOptions::new().read(true).write(true).create(offset == 0).truncate(false).open(path)?;
         if file.metadata()?.len() < offset {
@@ -113,7 +113,7 @@ impl PhotoStore {
     ///
     /// # Errors
     /// When it cannot be renamed or the folder cannot be synced.
-    pub fn publish(&self, upload: UploadId, event: EventId, photo: PhotoId, kind: Kind) -> io::Result<()> {
+    pub(crate) fn publish(&self, upload: UploadId, event: EventId, photo: PhotoId, kind: Kind) -> io::Result<()> {
         let target = self.path(event, photo, kind.into());
         fs::rename(self.staged(upload), &target)?;
         sync_parent(&target)
@@ -123,7 +123,7 @@ impl PhotoStore {
     ///
     /// # Errors
     /// When it cannot be removed.
-    pub fn discard(&self, upload: UploadId) -> io::Result<()> {
+    pub(crate) fn discard(&self, upload: UploadId) -> io::Result<()> {
         match fs::remove_file(self.staged(upload)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -134,7 +134,7 @@ impl PhotoStore {
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn staged_uploads(&self) -> io::Result<Vec<UploadId>> {
+    pub(crate) fn staged_uploads(&self) -> io::Result<Vec<UploadId>> {
         let entries = fs::read_dir(self.root.join("staging"))?;
         let mut found = Vec::new();
         for entry in entries {
@@ -149,7 +149,13 @@ impl PhotoStore {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn put_derived(&self, event: EventId, photo: PhotoId, rendition: Rendition, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn put_derived(
+        &self,
+        event: EventId,
+        photo: PhotoId,
+        rendition: Rendition,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         let target = self.path(event, photo, rendition);
         let temporary = target.with_extension("part");
         fs::write(&temporary, bytes)?;
@@ -157,14 +163,14 @@ impl PhotoStore {
     }
 
     /// Bytes that are free for further photos on the store's disk; `None` where that cannot be told.
-    pub fn free_bytes(&self) -> Option<u64> {
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
         free_bytes(&self.root)
     }
 }
 
 /// An unfinished upload's file, open at its end.
 #[derive(Debug)]
-pub struct Staged {
+pub(crate) struct Staged {
     file: File,
     hasher: Hasher,
     offset: u64,
@@ -175,7 +181,7 @@ impl Staged {
     ///
     /// # Errors
     /// When they cannot be written; what the file then holds beyond the last sync does not count.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
         self.offset += bytes.len() as u64;
@@ -186,17 +192,17 @@ impl Staged {
     ///
     /// # Errors
     /// A sync that failed is final: the kernel may have dropped the bytes, and a second sync would lie.
-    pub fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
     /// Bytes in the file.
-    pub const fn offset(&self) -> u64 {
+    pub(crate) const fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Digest state of the bytes in the file.
-    pub const fn hasher(&self) -> &Hasher {
+    pub(crate) const fn hasher(&self) -> &Hasher {
         &self.hasher
     }
 }

@@ -30,7 +30,7 @@ const CHECKPOINT: u64 = 16 * 1024 * 1024;
 
 /// What an upload cannot do, as a decision for the caller.
 #[derive(Debug, thiserror::Error)]
-pub enum UploadError {
+pub(crate) enum UploadError {
     /// No such upload in this event.
     #[error("no such upload")]
     NotFound,
@@ -92,7 +92,7 @@ impl From<CatalogError> for UploadError {
 
 /// Where an upload stands.
 #[derive(Debug, Clone)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Its id.
     pub id: UploadId,
     /// Bytes on stable storage.
@@ -109,7 +109,7 @@ pub struct Standing {
 
 /// Proof that an upload is a photo, on stable storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Receipt {
+pub(crate) struct Receipt {
     /// The photo.
     pub photo: PhotoId,
     /// Digest of what is stored.
@@ -122,7 +122,14 @@ impl From<UploadRow> for Standing {
             (true, Some(digest)) => Some(Receipt { photo: row.new.photo, digest }),
             _ => None,
         };
-        Self { id: row.id, offset: row.offset, length: row.new.length, metadata: row.new.metadata, receipt, touched_at: row.touched_at }
+        Self {
+            id: row.id,
+            offset: row.offset,
+            length: row.new.length,
+            metadata: row.new.metadata,
+            receipt,
+            touched_at: row.touched_at,
+        }
     }
 }
 
@@ -137,7 +144,7 @@ struct Slot {
 
 /// The state machine over all uploads.
 #[derive(Debug, Clone)]
-pub struct Uploads {
+pub(crate) struct Uploads {
     catalog: Catalog,
     store: PhotoStore,
     slots: Arc<Mutex<HashMap<UploadId, Arc<Slot>>>>,
@@ -147,7 +154,7 @@ pub struct Uploads {
 
 impl Uploads {
     /// The machine over a catalogue and a store; `work` is notified when a photo is ready to be indexed.
-    pub fn new(catalog: Catalog, store: PhotoStore, work: Arc<Notify>) -> Self {
+    pub(crate) fn new(catalog: Catalog, store: PhotoStore, work: Arc<Notify>) -> Self {
         Self { catalog, store, slots: Arc::default(), work }
     }
 
@@ -156,7 +163,7 @@ impl Uploads {
     ///
     /// # Errors
     /// When catalogue or disk cannot be read.
-    pub async fn recover(&self) -> Result<(), UploadError> {
+    pub(crate) async fn recover(&self) -> Result<(), UploadError> {
         let rows = self.catalog.unfinished_uploads().await?;
         let store = self.store.clone();
         let staged = blocking(move || store.staged_uploads()).await?;
@@ -178,7 +185,7 @@ impl Uploads {
     ///
     /// # Errors
     /// [`UploadError::OtherLength`], [`UploadError::Deleted`], or storage.
-    pub async fn create(&self, new: NewUpload) -> Result<Standing, UploadError> {
+    pub(crate) async fn create(&self, new: NewUpload) -> Result<Standing, UploadError> {
         let id = UploadId::random().map_err(|error| UploadError::Io(error.into()))?;
         let row = match self.catalog.create_upload(id, &new).await? {
             Accepted::Upload(row) => row,
@@ -200,7 +207,7 @@ impl Uploads {
     ///
     /// # Errors
     /// [`UploadError::NotFound`] or storage.
-    pub async fn stand(&self, event: EventId, id: UploadId) -> Result<Standing, UploadError> {
+    pub(crate) async fn stand(&self, event: EventId, id: UploadId) -> Result<Standing, UploadError> {
         let row = self.row(event, id).await?;
         if row.complete {
             return Ok(row.into());
@@ -218,7 +225,13 @@ impl Uploads {
     ///
     /// # Errors
     /// Any of [`UploadError`]; after each of them [`Uploads::stand`] tells the truth.
-    pub async fn append<S, E>(&self, event: EventId, id: UploadId, offset: u64, body: S) -> Result<Standing, UploadError>
+    pub(crate) async fn append<S, E>(
+        &self,
+        event: EventId,
+        id: UploadId,
+        offset: u64,
+        body: S,
+    ) -> Result<Standing, UploadError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
     {
@@ -285,7 +298,13 @@ impl Uploads {
 
     /// Takes the body in, batch by batch, until it ends, breaks, runs over or is taken over. What is returned as the
     /// staged file's offset is synced.
-    async fn receive<S, E>(&self, row: &UploadRow, mut staged: Staged, body: &mut S, stop: &CancellationToken) -> Result<(Staged, Ended), UploadError>
+    async fn receive<S, E>(
+        &self,
+        row: &UploadRow,
+        mut staged: Staged,
+        body: &mut S,
+        stop: &CancellationToken,
+    ) -> Result<(Staged, Ended), UploadError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
     {
@@ -363,7 +382,7 @@ impl Uploads {
     ///
     /// # Errors
     /// [`UploadError::NotFound`] or storage.
-    pub async fn terminate(&self, event: EventId, id: UploadId) -> Result<(), UploadError> {
+    pub(crate) async fn terminate(&self, event: EventId, id: UploadId) -> Result<(), UploadError> {
         let slot = self.slot(id);
         let turn = slot.take_over().await;
         let row = self.row(event, id).await;
@@ -380,7 +399,7 @@ impl Uploads {
     ///
     /// # Errors
     /// When catalogue or disk fail.
-    pub async fn expire(&self, before: i64) -> Result<usize, UploadError> {
+    pub(crate) async fn expire(&self, before: i64) -> Result<usize, UploadError> {
         let mut expired = 0;
         for row in self.catalog.unfinished_uploads().await?.into_iter().filter(|row| row.touched_at < before) {
             let slot = self.slot(row.id);
@@ -485,12 +504,14 @@ async fn sync(staged: Staged) -> io::Result<Staged> {
 }
 
 /// Runs file work on the blocking pool.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 /// Unfinished uploads are forgotten after this long without a byte.
-pub const EXPIRES_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const EXPIRES_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 #[cfg(test)]
 mod tests;

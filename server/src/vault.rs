@@ -17,7 +17,7 @@ const NONCE: usize = 24;
 
 /// Why a vector cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
-pub enum VaultError {
+pub(crate) enum VaultError {
     /// The event's key is not there: its vectors are gone for good, the photos must be indexed again.
     #[error("the key of the event is not in {}; its faces must be indexed again", .0.display())]
     NoKey(PathBuf),
@@ -31,13 +31,13 @@ pub enum VaultError {
 
 /// The keys of all events.
 #[derive(Debug, Clone)]
-pub struct Vault {
+pub(crate) struct Vault {
     folder: PathBuf,
     keys: Arc<Mutex<HashMap<EventId, Arc<EventKey>>>>,
 }
 
 /// The key of one event. XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha): 192-bit nonces may be random.
-pub struct EventKey(XChaCha20Poly1305);
+pub(crate) struct EventKey(XChaCha20Poly1305);
 
 impl std::fmt::Debug for EventKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,7 +50,7 @@ impl Vault {
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         private_dir(folder)?;
         Ok(Self { folder: folder.to_owned(), keys: Arc::default() })
     }
@@ -63,7 +63,7 @@ impl Vault {
     ///
     /// # Errors
     /// When the file exists already or cannot be written.
-    pub fn create(&self, event: EventId) -> Result<(), VaultError> {
+    pub(crate) fn create(&self, event: EventId) -> Result<(), VaultError> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::from)?;
         let mut options = OpenOptions::new();
@@ -81,7 +81,7 @@ impl Vault {
     ///
     /// # Errors
     /// When there is none, or it cannot be read. A missing key is never replaced by a new one.
-    pub fn key(&self, event: EventId) -> Result<Arc<EventKey>, VaultError> {
+    pub(crate) fn key(&self, event: EventId) -> Result<Arc<EventKey>, VaultError> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = keys.get(&event) {
             return Ok(key.clone());
@@ -103,7 +103,7 @@ impl EventKey {
     ///
     /// # Errors
     /// When the operating system has no randomness to give.
-    pub fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub(crate) fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).map_err(io::Error::from)?;
         let sealed = self.0.encrypt(&XNonce::from(nonce), plain).map_err(|_| VaultError::Damaged)?;
@@ -114,7 +114,7 @@ impl EventKey {
     ///
     /// # Errors
     /// [`VaultError::Damaged`] when it was not made with this key.
-    pub fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+    pub(crate) fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(VaultError::Damaged)?;
         self.0.decrypt(&XNonce::from(*nonce), sealed).map_err(|_| VaultError::Damaged)
     }

@@ -10,7 +10,7 @@ use crate::clock::now_ms;
 
 /// One occasion.
 #[derive(Debug, Clone)]
-pub struct Event {
+pub(crate) struct Event {
     /// Its id.
     pub id: EventId,
     /// Name that people see.
@@ -23,15 +23,11 @@ pub struct Event {
     pub gallery_open: bool,
     /// When it was closed; it takes no photos since.
     pub closed_at: Option<i64>,
-    /// Grows with every change that a list can show.
-    pub version: i64,
-    /// When it was created.
-    pub created_at: i64,
 }
 
 /// A machine that holds a photographer token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Row of its token.
     pub token: i64,
     /// The event it may upload to.
@@ -46,8 +42,6 @@ fn event_of(row: &SqliteRow) -> Result<Event> {
         faces: row.try_get::<String, _>("policy")? != "off",
         gallery_open: row.try_get("gallery_open")?,
         closed_at: row.try_get("closed_at")?,
-        version: row.try_get("version")?,
-        created_at: row.try_get("created_at")?,
     })
 }
 
@@ -56,7 +50,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn create_event(&self, id: EventId, name: &str, join: &JoinCode) -> Result<()> {
+    pub(crate) async fn create_event(&self, id: EventId, name: &str, join: &JoinCode) -> Result<()> {
         sqlx::query("INSERT INTO events (id, name, join_code, created_at) VALUES (?, ?, ?, ?)")
             .bind(id.as_bytes().as_slice())
             .bind(name)
@@ -71,7 +65,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn events(&self) -> Result<Vec<Event>> {
+    pub(crate) async fn events(&self) -> Result<Vec<Event>> {
         let rows = sqlx::query("SELECT * FROM events ORDER BY created_at DESC").fetch_all(&self.readers).await?;
         rows.iter().map(event_of).collect()
     }
@@ -80,8 +74,11 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn event(&self, id: EventId) -> Result<Option<Event>> {
-        let row = sqlx::query("SELECT * FROM events WHERE id = ?").bind(id.as_bytes().as_slice()).fetch_optional(&self.readers).await?;
+    pub(crate) async fn event(&self, id: EventId) -> Result<Option<Event>> {
+        let row = sqlx::query("SELECT * FROM events WHERE id = ?")
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
         row.as_ref().map(event_of).transpose()
     }
 
@@ -89,8 +86,11 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn event_by_code(&self, code: &JoinCode) -> Result<Option<Event>> {
-        let row = sqlx::query("SELECT * FROM events WHERE join_code = ?").bind(code.as_str()).fetch_optional(&self.readers).await?;
+    pub(crate) async fn event_by_code(&self, code: &JoinCode) -> Result<Option<Event>> {
+        let row = sqlx::query("SELECT * FROM events WHERE join_code = ?")
+            .bind(code.as_str())
+            .fetch_optional(&self.readers)
+            .await?;
         row.as_ref().map(event_of).transpose()
     }
 
@@ -98,7 +98,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn create_token(&self, event: EventId, hash: &Digest, label: &str) -> Result<()> {
+    pub(crate) async fn create_token(&self, event: EventId, hash: &Digest, label: &str) -> Result<()> {
         sqlx::query("INSERT INTO photographer_tokens (event, hash, label, created_at) VALUES (?, ?, ?, ?)")
             .bind(event.as_bytes().as_slice())
             .bind(hash.as_bytes().as_slice())
@@ -113,7 +113,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn machine(&self, event: EventId, hash: &Digest) -> Result<Option<Machine>> {
+    pub(crate) async fn machine(&self, event: EventId, hash: &Digest) -> Result<Option<Machine>> {
         let rows = sqlx::query("SELECT id, hash FROM photographer_tokens WHERE event = ? AND revoked_at IS NULL")
             .bind(event.as_bytes().as_slice())
             .fetch_all(&self.readers)
@@ -132,8 +132,11 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read or the event is gone.
-    pub async fn version(&self, event: EventId) -> Result<i64> {
-        let row = sqlx::query("SELECT version FROM events WHERE id = ?").bind(event.as_bytes().as_slice()).fetch_optional(&self.readers).await?;
+    pub(crate) async fn version(&self, event: EventId) -> Result<i64> {
+        let row = sqlx::query("SELECT version FROM events WHERE id = ?")
+            .bind(event.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
         row.map_or(Err(CatalogError::Damaged("an event is gone")), |row| Ok(row.try_get(0)?))
     }
 }

@@ -8,7 +8,7 @@ use super::{Catalog, Claim, Result, id_column};
 
 /// A face that indexing found.
 #[derive(Debug, Clone)]
-pub struct NewFace {
+pub(crate) struct NewFace {
     /// Where, in fractions of the upright photo.
     pub area: FaceBox,
     /// The detector's score, 0 to 1.
@@ -21,7 +21,7 @@ pub struct NewFace {
 
 /// A face as galleries load it.
 #[derive(Debug, Clone)]
-pub struct StoredFace {
+pub(crate) struct StoredFace {
     /// Grows with every face of the server.
     pub id: i64,
     /// Its photo.
@@ -32,7 +32,7 @@ pub struct StoredFace {
 
 /// Faces of an event that a gallery has not seen.
 #[derive(Debug)]
-pub struct EventFaces {
+pub(crate) struct EventFaces {
     /// Differs from the last time when faces went away: load anew from face 0.
     pub epoch: i64,
     /// In order of their ids.
@@ -43,7 +43,10 @@ pub struct EventFaces {
 pub(super) async fn replace(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, faces: &[NewFace]) -> Result<()> {
     let gone = sqlx::query("DELETE FROM faces WHERE photo = ?").bind(claim.seq).execute(&mut **tx).await?;
     if gone.rows_affected() > 0 {
-        sqlx::query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?").bind(claim.event.as_bytes().as_slice()).execute(&mut **tx).await?;
+        sqlx::query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
+            .bind(claim.event.as_bytes().as_slice())
+            .execute(&mut **tx)
+            .await?;
     }
     for face in faces {
         sqlx::query("INSERT INTO faces (event, photo, x, y, width, height, score, pack, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
@@ -67,8 +70,11 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn face_epoch(&self, event: EventId) -> Result<i64> {
-        let row = sqlx::query("SELECT face_epoch FROM events WHERE id = ?").bind(event.as_bytes().as_slice()).fetch_optional(&self.readers).await?;
+    pub(crate) async fn face_epoch(&self, event: EventId) -> Result<i64> {
+        let row = sqlx::query("SELECT face_epoch FROM events WHERE id = ?")
+            .bind(event.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0))
     }
 
@@ -76,10 +82,13 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn faces_after(&self, event: EventId, pack: &str, after: i64) -> Result<EventFaces> {
+    pub(crate) async fn faces_after(&self, event: EventId, pack: &str, after: i64) -> Result<EventFaces> {
         // One read transaction, so that epoch and faces belong together.
         let mut tx = self.readers.begin().await?;
-        let epoch = sqlx::query("SELECT face_epoch FROM events WHERE id = ?").bind(event.as_bytes().as_slice()).fetch_optional(&mut *tx).await?;
+        let epoch = sqlx::query("SELECT face_epoch FROM events WHERE id = ?")
+            .bind(event.as_bytes().as_slice())
+            .fetch_optional(&mut *tx)
+            .await?;
         let rows = sqlx::query(
             "SELECT faces.id AS face, photos.id AS photo, vector FROM faces JOIN photos ON photos.seq = faces.photo
              WHERE faces.event = ? AND faces.id > ? AND pack = ? ORDER BY faces.id",
@@ -90,8 +99,15 @@ impl Catalog {
         .fetch_all(&mut *tx)
         .await?;
         let faces = rows.iter().map(|row| {
-            Ok(StoredFace { id: row.try_get("face")?, photo: id_column!(row, "photo", PhotoId)?, vector: row.try_get("vector")? })
+            Ok(StoredFace {
+                id: row.try_get("face")?,
+                photo: id_column!(row, "photo", PhotoId)?,
+                vector: row.try_get("vector")?,
+            })
         });
-        Ok(EventFaces { epoch: epoch.map(|row| row.try_get(0)).transpose()?.unwrap_or(0), faces: faces.collect::<Result<_>>()? })
+        Ok(EventFaces {
+            epoch: epoch.map(|row| row.try_get(0)).transpose()?.unwrap_or(0),
+            faces: faces.collect::<Result<_>>()?,
+        })
     }
 }

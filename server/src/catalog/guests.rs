@@ -9,7 +9,7 @@ use crate::clock::{now_ms, rfc3339};
 
 /// A guest of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Guest {
+pub(crate) struct Guest {
     /// Known only by this.
     pub id: GuestId,
     /// The event they joined.
@@ -20,7 +20,7 @@ pub struct Guest {
 
 /// A guest's face vector, sealed.
 #[derive(Debug, Clone)]
-pub struct StoredEnrolment {
+pub(crate) struct StoredEnrolment {
     /// Pack that made the vector.
     pub pack: String,
     /// The sealed vector.
@@ -32,7 +32,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn create_guest(&self, id: GuestId, event: EventId, session: &Digest) -> Result<()> {
+    pub(crate) async fn create_guest(&self, id: GuestId, event: EventId, session: &Digest) -> Result<()> {
         sqlx::query("INSERT INTO guests (id, event, session, created_at) VALUES (?, ?, ?, ?)")
             .bind(id.as_bytes().as_slice())
             .bind(event.as_bytes().as_slice())
@@ -47,17 +47,24 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn guest(&self, session: &Digest) -> Result<Option<Guest>> {
-        let row = sqlx::query("SELECT id, event, created_at FROM guests WHERE session = ?").bind(session.as_bytes().as_slice()).fetch_optional(&self.readers).await?;
+    pub(crate) async fn guest(&self, session: &Digest) -> Result<Option<Guest>> {
+        let row = sqlx::query("SELECT id, event, created_at FROM guests WHERE session = ?")
+            .bind(session.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await?;
         let Some(row) = row else { return Ok(None) };
-        Ok(Some(Guest { id: id_column!(&row, "id", GuestId)?, event: id_column!(&row, "event", EventId)?, joined_at: row.try_get("created_at")? }))
+        Ok(Some(Guest {
+            id: id_column!(&row, "id", GuestId)?,
+            event: id_column!(&row, "event", EventId)?,
+            joined_at: row.try_get("created_at")?,
+        }))
     }
 
     /// Records that a guest agreed to a text.
     ///
     /// # Errors
     /// When the catalogue cannot be written; then no face may be processed.
-    pub async fn record_consent(&self, guest: GuestId, text: &str, language: &str) -> Result<()> {
+    pub(crate) async fn record_consent(&self, guest: GuestId, text: &str, language: &str) -> Result<()> {
         sqlx::query("INSERT INTO consents (guest, text, language, given_at) VALUES (?, ?, ?, ?)")
             .bind(guest.as_bytes().as_slice())
             .bind(text)
@@ -72,13 +79,19 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn consents(&self, guest: GuestId) -> Result<Vec<Consent>> {
+    pub(crate) async fn consents(&self, guest: GuestId) -> Result<Vec<Consent>> {
         let rows = sqlx::query("SELECT text, language, given_at FROM consents WHERE guest = ? ORDER BY id DESC")
             .bind(guest.as_bytes().as_slice())
             .fetch_all(&self.readers)
             .await?;
         rows.iter()
-            .map(|row| Ok(Consent { text: row.try_get("text")?, language: row.try_get("language")?, given_at: rfc3339(row.try_get("given_at")?) }))
+            .map(|row| {
+                Ok(Consent {
+                    text: row.try_get("text")?,
+                    language: row.try_get("language")?,
+                    given_at: rfc3339(row.try_get("given_at")?),
+                })
+            })
             .collect()
     }
 
@@ -87,14 +100,20 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn enrol(&self, guest: GuestId, pack: &str, vector: &[u8]) -> Result<bool> {
+    pub(crate) async fn enrol(&self, guest: GuestId, pack: &str, vector: &[u8]) -> Result<bool> {
         let mut tx = self.begin().await?;
         // The selfie was computed while no lock was held: an erasure that came in between must win.
-        let consented = sqlx::query("SELECT 1 FROM consents WHERE guest = ? LIMIT 1").bind(guest.as_bytes().as_slice()).fetch_optional(&mut *tx).await?;
+        let consented = sqlx::query("SELECT 1 FROM consents WHERE guest = ? LIMIT 1")
+            .bind(guest.as_bytes().as_slice())
+            .fetch_optional(&mut *tx)
+            .await?;
         if consented.is_none() {
             return Ok(false);
         }
-        sqlx::query("DELETE FROM enrolments WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM enrolments WHERE guest = ?")
+            .bind(guest.as_bytes().as_slice())
+            .execute(&mut *tx)
+            .await?;
         sqlx::query("INSERT INTO enrolments (guest, pack, vector, created_at) VALUES (?, ?, ?, ?)")
             .bind(guest.as_bytes().as_slice())
             .bind(pack)
@@ -110,19 +129,30 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn enrolments(&self, guest: GuestId) -> Result<Vec<StoredEnrolment>> {
-        let rows = sqlx::query("SELECT pack, vector FROM enrolments WHERE guest = ? ORDER BY id").bind(guest.as_bytes().as_slice()).fetch_all(&self.readers).await?;
-        rows.iter().map(|row| Ok(StoredEnrolment { pack: row.try_get("pack")?, vector: row.try_get("vector")? })).collect()
+    pub(crate) async fn enrolments(&self, guest: GuestId) -> Result<Vec<StoredEnrolment>> {
+        let rows = sqlx::query("SELECT pack, vector FROM enrolments WHERE guest = ? ORDER BY id")
+            .bind(guest.as_bytes().as_slice())
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter()
+            .map(|row| Ok(StoredEnrolment { pack: row.try_get("pack")?, vector: row.try_get("vector")? }))
+            .collect()
     }
 
     /// Erases what is held about a guest's face: (vectors, consents) that were there. The session stays.
     ///
     /// # Errors
     /// When the catalogue cannot be written; then nothing is erased.
-    pub async fn erase_guest(&self, guest: GuestId) -> Result<(u64, u64)> {
+    pub(crate) async fn erase_guest(&self, guest: GuestId) -> Result<(u64, u64)> {
         let mut tx = self.begin().await?;
-        let vectors = sqlx::query("DELETE FROM enrolments WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
-        let consents = sqlx::query("DELETE FROM consents WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
+        let vectors = sqlx::query("DELETE FROM enrolments WHERE guest = ?")
+            .bind(guest.as_bytes().as_slice())
+            .execute(&mut *tx)
+            .await?;
+        let consents = sqlx::query("DELETE FROM consents WHERE guest = ?")
+            .bind(guest.as_bytes().as_slice())
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         // What was overwritten in the database may still stand in the write-ahead log.
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await?;

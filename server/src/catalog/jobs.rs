@@ -15,7 +15,7 @@ const MAX_ATTEMPTS: i64 = 4;
 
 /// A leased job.
 #[derive(Debug, Clone)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// Order of acceptance of the photo.
     pub seq: i64,
     /// Its event.
@@ -30,7 +30,7 @@ pub struct Claim {
 
 /// What indexing a photo found out.
 #[derive(Debug)]
-pub struct Indexed {
+pub(crate) struct Indexed {
     /// Pixels of the upright photo.
     pub width: u32,
     /// Pixels of the upright photo.
@@ -43,7 +43,7 @@ pub struct Indexed {
 
 /// How a job ends.
 #[derive(Debug)]
-pub enum JobOutcome {
+pub(crate) enum JobOutcome {
     /// Pictures made, faces (perhaps none) searchable.
     Indexed(Indexed, Vec<NewFace>),
     /// Pictures made; the faces wait until there are models.
@@ -60,7 +60,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn claim_job(&self, lease: [u8; 16]) -> Result<Option<Claim>> {
+    pub(crate) async fn claim_job(&self, lease: [u8; 16]) -> Result<Option<Claim>> {
         let idle = sqlx::query("SELECT 1 FROM jobs WHERE waiting = 0 AND run_after <= ? AND lease_until <= ? LIMIT 1")
             .bind(now_ms())
             .bind(now_ms())
@@ -89,7 +89,10 @@ impl Catalog {
             None => None,
             Some(row) => {
                 let seq: i64 = row.try_get(0)?;
-                let photo = sqlx::query("SELECT event, id, digest IS NOT NULL AS original FROM photos WHERE seq = ?").bind(seq).fetch_one(&mut *tx).await?;
+                let photo = sqlx::query("SELECT event, id, digest IS NOT NULL AS original FROM photos WHERE seq = ?")
+                    .bind(seq)
+                    .fetch_one(&mut *tx)
+                    .await?;
                 Some(Claim {
                     seq,
                     event: id_column!(&photo, "event", EventId)?,
@@ -105,13 +108,18 @@ impl Catalog {
 
     /// Photos whose workers died again and again are marked, never tried for ever.
     async fn put_aside(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<()> {
-        let rows = sqlx::query("DELETE FROM jobs WHERE waiting = 0 AND lease_until <= ? AND attempts >= ? RETURNING photo, event")
-            .bind(now_ms())
-            .bind(MAX_ATTEMPTS)
-            .fetch_all(&mut **tx)
-            .await?;
+        let rows = sqlx::query(
+            "DELETE FROM jobs WHERE waiting = 0 AND lease_until <= ? AND attempts >= ? RETURNING photo, event",
+        )
+        .bind(now_ms())
+        .bind(MAX_ATTEMPTS)
+        .fetch_all(&mut **tx)
+        .await?;
         for row in rows {
-            sqlx::query("UPDATE photos SET state = 'failed', reason = 'gave-up' WHERE seq = ?").bind(row.try_get::<i64, _>("photo")?).execute(&mut **tx).await?;
+            sqlx::query("UPDATE photos SET state = 'failed', reason = 'gave-up' WHERE seq = ?")
+                .bind(row.try_get::<i64, _>("photo")?)
+                .execute(&mut **tx)
+                .await?;
             super::photos::bump(tx, id_column!(&row, "event", EventId)?).await?;
         }
         Ok(())
@@ -122,7 +130,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written; then nothing is.
-    pub async fn complete_job(&self, claim: &Claim, outcome: &JobOutcome) -> Result<bool> {
+    pub(crate) async fn complete_job(&self, claim: &Claim, outcome: &JobOutcome) -> Result<bool> {
         let mut tx = self.begin().await?;
         let held = sqlx::query("UPDATE jobs SET lease = NULL, lease_until = 0 WHERE photo = ? AND lease = ?")
             .bind(claim.seq)
@@ -137,12 +145,18 @@ impl Catalog {
                 set_pictures(&mut tx, claim, indexed).await?;
                 super::faces::replace(&mut tx, claim, faces).await?;
                 set_state(&mut tx, claim, "indexed", None).await?;
-                sqlx::query("UPDATE photos SET index_runs = index_runs + 1 WHERE seq = ?").bind(claim.seq).execute(&mut *tx).await?;
+                sqlx::query("UPDATE photos SET index_runs = index_runs + 1 WHERE seq = ?")
+                    .bind(claim.seq)
+                    .execute(&mut *tx)
+                    .await?;
                 delete(&mut tx, claim).await?;
             }
             JobOutcome::WaitsForModels(indexed) => {
                 set_pictures(&mut tx, claim, indexed).await?;
-                sqlx::query("UPDATE jobs SET waiting = 1, attempts = 0 WHERE photo = ?").bind(claim.seq).execute(&mut *tx).await?;
+                sqlx::query("UPDATE jobs SET waiting = 1, attempts = 0 WHERE photo = ?")
+                    .bind(claim.seq)
+                    .execute(&mut *tx)
+                    .await?;
             }
             JobOutcome::Failed(reason) => {
                 set_state(&mut tx, claim, "failed", Some(reason)).await?;
@@ -165,7 +179,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn wake_waiting_jobs(&self) -> Result<u64> {
+    pub(crate) async fn wake_waiting_jobs(&self) -> Result<u64> {
         Ok(sqlx::query("UPDATE jobs SET waiting = 0 WHERE waiting = 1").execute(&self.writer).await?.rows_affected())
     }
 
@@ -173,8 +187,10 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn release_leases(&self) -> Result<()> {
-        sqlx::query("UPDATE jobs SET lease = NULL, lease_until = 0 WHERE lease IS NOT NULL").execute(&self.writer).await?;
+    pub(crate) async fn release_leases(&self) -> Result<()> {
+        sqlx::query("UPDATE jobs SET lease = NULL, lease_until = 0 WHERE lease IS NOT NULL")
+            .execute(&self.writer)
+            .await?;
         Ok(())
     }
 
@@ -182,7 +198,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn queue_depth(&self) -> Result<(i64, i64)> {
+    pub(crate) async fn queue_depth(&self) -> Result<(i64, i64)> {
         let row = sqlx::query("SELECT COUNT(*), COALESCE(SUM(waiting), 0) FROM jobs").fetch_one(&self.readers).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
@@ -200,8 +216,18 @@ async fn set_pictures(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, inde
     if done.rows_affected() == 1 { Ok(()) } else { Err(CatalogError::Damaged("a job without its photo")) }
 }
 
-async fn set_state(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, state: &str, reason: Option<&str>) -> Result<()> {
-    sqlx::query("UPDATE photos SET state = ?, reason = ? WHERE seq = ?").bind(state).bind(reason).bind(claim.seq).execute(&mut **tx).await?;
+async fn set_state(
+    tx: &mut Transaction<'static, Sqlite>,
+    claim: &Claim,
+    state: &str,
+    reason: Option<&str>,
+) -> Result<()> {
+    sqlx::query("UPDATE photos SET state = ?, reason = ? WHERE seq = ?")
+        .bind(state)
+        .bind(reason)
+        .bind(claim.seq)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 

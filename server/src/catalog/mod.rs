@@ -15,19 +15,21 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Row, Sqlite, SqlSafeStr, Transaction};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
 
-pub use events::{Event, Machine};
-pub use faces::{EventFaces, NewFace, StoredFace};
-pub use guests::{Guest, StoredEnrolment};
-pub use jobs::{Claim, Indexed, JobOutcome};
-pub use photos::{Page, Photo, PhotoFilter};
-pub use uploads::{Accepted, NewUpload, UploadRow};
+pub(crate) use events::Machine;
+pub(crate) use faces::NewFace;
+pub(crate) use guests::Guest;
+pub(crate) use jobs::{Claim, Indexed, JobOutcome};
+pub(crate) use photos::{Photo, PhotoFilter};
+pub(crate) use uploads::{Accepted, NewUpload, UploadRow};
 
 /// Why the catalogue could not do it. No variant is the client's fault.
 #[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
+pub(crate) enum CatalogError {
     /// The disk is full; the request may succeed when there is room again.
     #[error("the disk is full")]
     Full,
@@ -55,11 +57,11 @@ impl From<sqlx::Error> for CatalogError {
 }
 
 /// Result of a catalogue method.
-pub type Result<T> = std::result::Result<T, CatalogError>;
+pub(crate) type Result<T> = std::result::Result<T, CatalogError>;
 
 /// The photos, uploads, jobs, faces and guests of all events.
 #[derive(Debug, Clone)]
-pub struct Catalog {
+pub(crate) struct Catalog {
     /// One connection: SQLite has one writer, and waiting for it here is cheaper than in its busy handler.
     writer: SqlitePool,
     readers: SqlitePool,
@@ -70,7 +72,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the file is no database, is damaged, or comes from a newer version. It is never replaced.
-    pub async fn open(file: &Path) -> Result<Self> {
+    pub(crate) async fn open(file: &Path) -> Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -82,7 +84,11 @@ impl Catalog {
             .pragma("secure_delete", "ON")
             .pragma("fullfsync", "ON")
             .pragma("checkpoint_fullfsync", "ON");
-        let writer = SqlitePoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(60)).connect_with(options.clone()).await?;
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(60))
+            .connect_with(options.clone())
+            .await?;
         Self::migrations().run(&writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
@@ -103,35 +109,17 @@ impl Catalog {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.readers).await?;
-        Ok(())
-    }
-
     /// Closes all connections, which folds the write-ahead log into the database.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
-    }
-
-    /// A setting of the server itself.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be read.
-    pub async fn setting(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        let row = sqlx::query("SELECT value FROM settings WHERE key = ?").bind(key).fetch_optional(&self.readers).await?;
-        row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 
     /// Stores a setting unless there is one; whether it was stored.
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn set_once(&self, key: &str, value: &[u8]) -> Result<bool> {
+    pub(crate) async fn set_once(&self, key: &str, value: &[u8]) -> Result<bool> {
         let done = sqlx::query("INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(key)
             .bind(value)

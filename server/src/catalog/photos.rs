@@ -9,7 +9,7 @@ use super::{Catalog, CatalogError, Result, digest, id_column};
 
 /// Who looks at a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PhotoFilter {
+pub(crate) enum PhotoFilter {
     /// The photographer: everything that was accepted.
     All,
     /// A guest: what can be shown and may be shown.
@@ -18,7 +18,7 @@ pub enum PhotoFilter {
 
 /// One page of a list.
 #[derive(Debug, Default)]
-pub struct Page {
+pub(crate) struct Page {
     /// Newest acceptance first.
     pub photos: Vec<PhotoItem>,
     /// Key of the next page.
@@ -27,9 +27,7 @@ pub struct Page {
 
 /// What serving a photo's bytes needs.
 #[derive(Debug, Clone)]
-pub struct Photo {
-    /// Order of acceptance.
-    pub seq: i64,
+pub(crate) struct Photo {
     /// Name for people.
     pub name: String,
     /// Digest of the original, once it is there.
@@ -47,7 +45,10 @@ const SHOWN: &str = "width IS NOT NULL AND hidden = 0 AND NOT EXISTS (SELECT 1 F
 
 /// Grows the event's version: every list may have changed.
 pub(super) async fn bump(tx: &mut Transaction<'static, Sqlite>, event: EventId) -> Result<()> {
-    sqlx::query("UPDATE events SET version = version + 1 WHERE id = ?").bind(event.as_bytes().as_slice()).execute(&mut **tx).await?;
+    sqlx::query("UPDATE events SET version = version + 1 WHERE id = ?")
+        .bind(event.as_bytes().as_slice())
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
@@ -78,10 +79,18 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn photos(&self, event: EventId, filter: PhotoFilter, after: Option<i64>, limit: u32) -> Result<Page> {
+    pub(crate) async fn photos(
+        &self,
+        event: EventId,
+        filter: PhotoFilter,
+        after: Option<i64>,
+        limit: u32,
+    ) -> Result<Page> {
         let sql = match filter {
             PhotoFilter::All => "SELECT * FROM photos WHERE event = ? AND seq < ? ORDER BY seq DESC LIMIT ?".to_owned(),
-            PhotoFilter::Shown => format!("SELECT * FROM photos WHERE event = ? AND seq < ? AND {SHOWN} ORDER BY seq DESC LIMIT ?"),
+            PhotoFilter::Shown => {
+                format!("SELECT * FROM photos WHERE event = ? AND seq < ? AND {SHOWN} ORDER BY seq DESC LIMIT ?")
+            }
         };
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(event.as_bytes().as_slice())
@@ -102,12 +111,18 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn shown_photos(&self, event: EventId, ids: &[PhotoId]) -> Result<Vec<(i64, PhotoItem)>> {
+    pub(crate) async fn shown_photos(&self, event: EventId, ids: &[PhotoId]) -> Result<Vec<(i64, PhotoItem)>> {
         // One statement for any number of ids: SQLite's table-valued json_each avoids a list of placeholders.
         let hex: Vec<String> = ids.iter().map(PhotoId::to_simple).collect();
         let list = serde_json::to_string(&hex).map_err(|_| CatalogError::Damaged("ids cannot be listed"))?;
-        let sql = format!("SELECT * FROM photos WHERE event = ? AND id IN (SELECT unhex(value) FROM json_each(?)) AND {SHOWN}");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(event.as_bytes().as_slice()).bind(list).fetch_all(&self.readers).await?;
+        let sql = format!(
+            "SELECT * FROM photos WHERE event = ? AND id IN (SELECT unhex(value) FROM json_each(?)) AND {SHOWN}"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(event.as_bytes().as_slice())
+            .bind(list)
+            .fetch_all(&self.readers)
+            .await?;
         rows.iter().map(|row| Ok((row.try_get("seq")?, item(row)?))).collect()
     }
 
@@ -115,13 +130,17 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn counts(&self, event: EventId, filter: PhotoFilter) -> Result<Counts> {
+    pub(crate) async fn counts(&self, event: EventId, filter: PhotoFilter) -> Result<Counts> {
         let mut counts = Counts::default();
         let sql = match filter {
             PhotoFilter::All => "SELECT state, COUNT(*) AS n FROM photos WHERE event = ? GROUP BY state".to_owned(),
-            PhotoFilter::Shown => format!("SELECT state, COUNT(*) AS n FROM photos WHERE event = ? AND {SHOWN} GROUP BY state"),
+            PhotoFilter::Shown => {
+                format!("SELECT state, COUNT(*) AS n FROM photos WHERE event = ? AND {SHOWN} GROUP BY state")
+            }
         };
-        for row in sqlx::query(sqlx::AssertSqlSafe(sql)).bind(event.as_bytes().as_slice()).fetch_all(&self.readers).await? {
+        for row in
+            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(event.as_bytes().as_slice()).fetch_all(&self.readers).await?
+        {
             let n = row.try_get::<i64, _>("n")? as u64;
             match state(&row)? {
                 PhotoState::Received => counts.received = n,
@@ -129,7 +148,10 @@ impl Catalog {
                 PhotoState::Failed => counts.failed = n,
             }
         }
-        let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE event = ? AND waiting = 0").bind(event.as_bytes().as_slice()).fetch_one(&self.readers).await?;
+        let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE event = ? AND waiting = 0")
+            .bind(event.as_bytes().as_slice())
+            .fetch_one(&self.readers)
+            .await?;
         counts.runnable = row.try_get::<i64, _>(0)? as u64;
         Ok(counts)
     }
@@ -138,8 +160,9 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn photo(&self, event: EventId, id: PhotoId) -> Result<Option<Photo>> {
-        let sql = format!("SELECT seq, name, digest, width, media, ({SHOWN}) AS shown FROM photos WHERE event = ? AND id = ?");
+    pub(crate) async fn photo(&self, event: EventId, id: PhotoId) -> Result<Option<Photo>> {
+        let sql =
+            format!("SELECT name, digest, width, media, ({SHOWN}) AS shown FROM photos WHERE event = ? AND id = ?");
         let row = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(event.as_bytes().as_slice())
             .bind(id.as_bytes().as_slice())
@@ -147,7 +170,6 @@ impl Catalog {
             .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Photo {
-            seq: row.try_get("seq")?,
             name: row.try_get("name")?,
             digest: row.try_get::<Option<Vec<u8>>, _>("digest")?.map(digest).transpose()?,
             ready: row.try_get::<Option<i64>, _>("width")?.is_some(),
@@ -160,7 +182,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn names(&self, event: EventId, after: i64, limit: u32) -> Result<(Vec<Name>, Option<i64>)> {
+    pub(crate) async fn names(&self, event: EventId, after: i64, limit: u32) -> Result<(Vec<Name>, Option<i64>)> {
         let rows = sqlx::query("SELECT seq, id, name, digest, bytes FROM photos WHERE event = ? AND seq > ? AND digest IS NOT NULL ORDER BY seq LIMIT ?")
             .bind(event.as_bytes().as_slice())
             .bind(after)

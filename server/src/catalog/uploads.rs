@@ -10,7 +10,7 @@ use crate::clock::now_ms;
 
 /// What an upload begins with.
 #[derive(Debug, Clone)]
-pub struct NewUpload {
+pub(crate) struct NewUpload {
     /// Event of the token.
     pub event: EventId,
     /// The photo it belongs to.
@@ -31,7 +31,7 @@ pub struct NewUpload {
 
 /// One upload as it is stored.
 #[derive(Debug, Clone)]
-pub struct UploadRow {
+pub(crate) struct UploadRow {
     /// Its id, the last segment of its URL.
     pub id: UploadId,
     /// What it began with; after completion `digest` is what was stored.
@@ -46,7 +46,7 @@ pub struct UploadRow {
 
 /// What creating an upload came to.
 #[derive(Debug)]
-pub enum Accepted {
+pub(crate) enum Accepted {
     /// The upload, new or as it stood.
     Upload(UploadRow),
     /// The key is taken by an upload of another length.
@@ -83,7 +83,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn create_upload(&self, id: UploadId, new: &NewUpload) -> Result<Accepted> {
+    pub(crate) async fn create_upload(&self, id: UploadId, new: &NewUpload) -> Result<Accepted> {
         let mut tx = self.begin().await?;
         let deleted = sqlx::query("SELECT 1 FROM tombstones WHERE event = ? AND photo = ?")
             .bind(new.event.as_bytes().as_slice())
@@ -126,7 +126,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn upload(&self, event: EventId, id: UploadId) -> Result<Option<UploadRow>> {
+    pub(crate) async fn upload(&self, event: EventId, id: UploadId) -> Result<Option<UploadRow>> {
         let row = sqlx::query("SELECT * FROM uploads WHERE id = ? AND event = ?")
             .bind(id.as_bytes().as_slice())
             .bind(event.as_bytes().as_slice())
@@ -139,7 +139,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub async fn unfinished_uploads(&self) -> Result<Vec<UploadRow>> {
+    pub(crate) async fn unfinished_uploads(&self) -> Result<Vec<UploadRow>> {
         let rows = sqlx::query("SELECT * FROM uploads WHERE complete = 0").fetch_all(&self.readers).await?;
         rows.iter().map(upload_of).collect()
     }
@@ -148,7 +148,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn set_offset(&self, id: UploadId, offset: u64) -> Result<()> {
+    pub(crate) async fn set_offset(&self, id: UploadId, offset: u64) -> Result<()> {
         sqlx::query("UPDATE uploads SET offset = ?, touched_at = ? WHERE id = ? AND complete = 0")
             .bind(offset as i64)
             .bind(now_ms())
@@ -162,7 +162,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub async fn delete_upload(&self, id: UploadId) -> Result<()> {
+    pub(crate) async fn delete_upload(&self, id: UploadId) -> Result<()> {
         sqlx::query("DELETE FROM uploads WHERE id = ?").bind(id.as_bytes().as_slice()).execute(&self.writer).await?;
         Ok(())
     }
@@ -172,7 +172,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written; then nothing is.
-    pub async fn finish_upload(&self, upload: &UploadRow, stored: &Digest) -> Result<()> {
+    pub(crate) async fn finish_upload(&self, upload: &UploadRow, stored: &Digest) -> Result<()> {
         let new = &upload.new;
         let mut tx = self.begin().await?;
         let done = sqlx::query(

@@ -96,7 +96,9 @@ impl FromRequestParts<Arc<App>> for Viewer {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         match bearer(&parts.headers) {
             Some(text) => machine(app, text).await.map(Self::Photographer),
-            None => <Session as FromRequestParts<Arc<App>>>::from_request_parts(parts, app).await.map(|session| Self::Guest(session.0)),
+            None => <Session as FromRequestParts<Arc<App>>>::from_request_parts(parts, app)
+                .await
+                .map(|session| Self::Guest(session.0)),
         }
     }
 }

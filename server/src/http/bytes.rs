@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use findme_common::PhotoId;
 use findme_common::protocol::Code;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -22,12 +22,18 @@ use crate::store::Rendition;
 const PIECE: usize = 64 * 1024;
 
 /// `GET /api/photo/{id}`.
-pub(crate) async fn original(State(app): State<Arc<App>>, viewer: Viewer, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
+pub(crate) async fn original(
+    State(app): State<Arc<App>>,
+    viewer: Viewer,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult {
     let (id, photo) = find(&app, viewer, &id).await?;
     let Some(digest) = photo.digest else { return Err(not_ready()) };
     let kind = photo.media.clone().unwrap_or_else(|| "application/octet-stream".to_owned());
     let mut response = send(&app, viewer, id, Rendition::Original, &kind, &format!("\"{digest}\""), &headers).await?;
-    let disposition = format!("inline; filename=\"{}\"; filename*=UTF-8''{}", ascii_name(&photo.name), percent(&photo.name));
+    let disposition =
+        format!("inline; filename=\"{}\"; filename*=UTF-8''{}", ascii_name(&photo.name), percent(&photo.name));
     if let Ok(value) = HeaderValue::from_str(&disposition) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
     }
@@ -38,16 +44,33 @@ pub(crate) async fn original(State(app): State<Arc<App>>, viewer: Viewer, Path(i
 }
 
 /// `GET /api/photo/{id}/preview`.
-pub(crate) async fn preview(app: State<Arc<App>>, viewer: Viewer, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
+pub(crate) async fn preview(
+    app: State<Arc<App>>,
+    viewer: Viewer,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult {
     derived(&app, viewer, &id, Rendition::Preview, "preview", &headers).await
 }
 
 /// `GET /api/photo/{id}/thumb`.
-pub(crate) async fn thumb(app: State<Arc<App>>, viewer: Viewer, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
+pub(crate) async fn thumb(
+    app: State<Arc<App>>,
+    viewer: Viewer,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult {
     derived(&app, viewer, &id, Rendition::Thumb, "thumb", &headers).await
 }
 
-async fn derived(app: &App, viewer: Viewer, id: &str, rendition: Rendition, word: &str, headers: &HeaderMap) -> ApiResult {
+async fn derived(
+    app: &App,
+    viewer: Viewer,
+    id: &str,
+    rendition: Rendition,
+    word: &str,
+    headers: &HeaderMap,
+) -> ApiResult {
     let (id, photo) = find(app, viewer, id).await?;
     if !photo.ready {
         return Err(not_ready());
@@ -71,7 +94,15 @@ fn not_ready() -> ApiError {
     ApiError::new(Code::NotReady)
 }
 
-async fn send(app: &App, viewer: Viewer, id: PhotoId, rendition: Rendition, kind: &str, tag: &str, headers: &HeaderMap) -> ApiResult {
+async fn send(
+    app: &App,
+    viewer: Viewer,
+    id: PhotoId,
+    rendition: Rendition,
+    kind: &str,
+    tag: &str,
+    headers: &HeaderMap,
+) -> ApiResult {
     let mut base = HeaderMap::new();
     base.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=31536000, immutable"));
     base.insert(header::VARY, HeaderValue::from_static("cookie, authorization"));
@@ -80,12 +111,16 @@ async fn send(app: &App, viewer: Viewer, id: PhotoId, rendition: Rendition, kind
         base.insert(name, HeaderValue::from_str(value).map_err(ApiError::internal)?);
     }
     let sent = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    if sent(header::IF_NONE_MATCH).is_some_and(|known| known.split(',').any(|t| matches!(t.trim(), "*") || t.trim().trim_start_matches("W/") == tag)) {
+    if sent(header::IF_NONE_MATCH).is_some_and(|known| {
+        known.split(',').any(|t| matches!(t.trim(), "*") || t.trim().trim_start_matches("W/") == tag)
+    }) {
         base.remove(header::CONTENT_TYPE);
         return Ok((StatusCode::NOT_MODIFIED, base).into_response());
     }
     let path = app.store.path(viewer.event(), id, rendition);
-    let mut file = tokio::fs::File::open(&path).await.map_err(|error| ApiError::internal(format!("{}: {error}", path.display())))?;
+    let mut file = tokio::fs::File::open(&path)
+        .await
+        .map_err(|error| ApiError::internal(format!("{}: {error}", path.display())))?;
     let size = file.metadata().await.map_err(ApiError::internal)?.len();
     // A range of another version of the file is not what was asked for.
     let ranged = sent(header::IF_RANGE).is_none_or(|version| version == tag);
@@ -97,12 +132,19 @@ async fn send(app: &App, viewer: Viewer, id: PhotoId, rendition: Rendition, kind
         }
         Some(Err(Unsatisfiable)) => {
             let whole = HeaderValue::from_str(&format!("bytes */{size}")).map_err(ApiError::internal)?;
-            Ok((StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, whole), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))]).into_response())
+            Ok((
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                [(header::CONTENT_RANGE, whole), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
+            )
+                .into_response())
         }
         Some(Ok((first, last))) => {
             file.seek(SeekFrom::Start(first)).await.map_err(ApiError::internal)?;
             base.insert(header::CONTENT_LENGTH, (last - first + 1).into());
-            base.insert(header::CONTENT_RANGE, HeaderValue::from_str(&format!("bytes {first}-{last}/{size}")).map_err(ApiError::internal)?);
+            base.insert(
+                header::CONTENT_RANGE,
+                HeaderValue::from_str(&format!("bytes {first}-{last}/{size}")).map_err(ApiError::internal)?,
+            );
             let part = ReaderStream::with_capacity(file.take(last - first + 1), PIECE);
             Ok((StatusCode::PARTIAL_CONTENT, base, Body::from_stream(part)).into_response())
         }

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Multipart, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use findme_common::protocol::{Code, ErasureReceipt, FaceBox, Held, JoinRequest, Joined, SelfieResult};
+use findme_common::protocol::{Code, ErasureReceipt, Held, JoinRequest, Joined, SelfieResult};
 use findme_common::{GuestId, JoinCode, Secret};
 use serde::Deserialize;
 
@@ -27,7 +27,8 @@ pub(crate) async fn join(
     body: Result<Json<JoinRequest>, axum::extract::rejection::JsonRejection>,
 ) -> ApiResult {
     let Json(request) = body.map_err(|_| ApiError::bad("expected {\"code\": \"…\"}"))?;
-    let code: JoinCode = request.code.parse().map_err(|_| ApiError::new(Code::NotFound).detail("no event has this code"))?;
+    let code: JoinCode =
+        request.code.parse().map_err(|_| ApiError::new(Code::NotFound).detail("no event has this code"))?;
     let (event, cookie) = open_session(&app, &code).await?;
     let mut response = Json(Joined { event }).into_response();
     response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -92,7 +93,12 @@ fn selfie_problem(error: SelfieError) -> ApiError {
 
 /// The picture of a request: its body, or the first file of a form.
 async fn picture(request: Request, app: &Arc<App>) -> ApiResult<Bytes> {
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let kind = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let broken = |status: StatusCode| match status {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(Code::TooLarge),
         _ => ApiError::bad("the body cannot be read"),
@@ -145,10 +151,4 @@ fn language(tag: &str) -> String {
 fn accepted_language(headers: &HeaderMap) -> String {
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     language(accepted.split([',', ';']).next().unwrap_or_default())
-}
-
-/// Fractions of the picture, from pixels.
-pub(crate) fn face_box(x: f32, y: f32, width: f32, height: f32, of: (u32, u32)) -> FaceBox {
-    let (w, h) = (of.0.max(1) as f32, of.1.max(1) as f32);
-    FaceBox { x: x / w, y: y / h, width: width / w, height: height / h }
 }

@@ -35,7 +35,12 @@ fn asked(query: Asked) -> Result<PageQuery, ApiError> {
 }
 
 /// `GET /api/all-photos`.
-pub(crate) async fn all_photos(State(app): State<Arc<App>>, viewer: Viewer, query: Asked, headers: HeaderMap) -> ApiResult {
+pub(crate) async fn all_photos(
+    State(app): State<Arc<App>>,
+    viewer: Viewer,
+    query: Asked,
+    headers: HeaderMap,
+) -> ApiResult {
     let page = asked(query)?;
     let event = viewer.event();
     let filter = match viewer {
@@ -55,7 +60,12 @@ pub(crate) async fn all_photos(State(app): State<Arc<App>>, viewer: Viewer, quer
 }
 
 /// `GET /api/my-photos`: found anew each time with the guest's enrolments, so that it is never out of date.
-pub(crate) async fn my_photos(State(app): State<Arc<App>>, Session(guest): Session, query: Asked, headers: HeaderMap) -> ApiResult {
+pub(crate) async fn my_photos(
+    State(app): State<Arc<App>>,
+    Session(guest): Session,
+    query: Asked,
+    headers: HeaderMap,
+) -> ApiResult {
     let page = asked(query)?;
     // The version is read first: what changes meanwhile makes the next request differ, never this one stale.
     let version = app.catalog.version(guest.event).await?;
@@ -66,7 +76,8 @@ pub(crate) async fn my_photos(State(app): State<Arc<App>>, Session(guest): Sessi
     }
     let result = app.matching.find_guest(guest.event, guest.id).await?;
     let bands = [(Band::You, &result.you), (Band::Maybe, &result.maybe)];
-    let matches: Vec<(Band, Match)> = bands.iter().flat_map(|(band, found)| found.iter().map(|m| (*band, *m))).collect();
+    let matches: Vec<(Band, Match)> =
+        bands.iter().flat_map(|(band, found)| found.iter().map(|m| (*band, *m))).collect();
     let ids: Vec<_> = matches.iter().map(|(_, m)| m.photo).collect();
     let mut shown = app.catalog.shown_photos(guest.event, &ids).await?;
     shown.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
@@ -95,7 +106,11 @@ fn count<'a>(items: impl Iterator<Item = &'a PhotoItem>) -> Counts {
 }
 
 /// `GET /api/names`: what is on the server, for `verify` and `repair`.
-pub(crate) async fn names(State(app): State<Arc<App>>, Photographer(machine): Photographer, query: Asked) -> ApiResult<Json<NameList>> {
+pub(crate) async fn names(
+    State(app): State<Arc<App>>,
+    Photographer(machine): Photographer,
+    query: Asked,
+) -> ApiResult<Json<NameList>> {
     let page = asked(query)?;
     let (photos, next) = app.catalog.names(machine.event, page.after.unwrap_or(0), page.limit()).await?;
     Ok(Json(NameList { photos, next: next.map(|key| key.to_string()) }))

@@ -67,7 +67,9 @@ impl App {
     /// Refuses what the disk could not hold, before a byte is read.
     fn room_for(&self, bytes: u64) -> Result<(), ApiError> {
         match self.store.free_bytes() {
-            Some(free) if free < bytes.saturating_add(self.limits.reserve) => Err(ApiError::new(Code::InsufficientStorage)),
+            Some(free) if free < bytes.saturating_add(self.limits.reserve) => {
+                Err(ApiError::new(Code::InsufficientStorage))
+            }
             _ => Ok(()),
         }
     }
@@ -77,11 +79,16 @@ impl App {
 pub(crate) fn router(app: Arc<App>) -> Router {
     let tus = Router::new()
         .route(path::UPLOADS, post(uploads::create).options(uploads::options))
-        .route("/api/uploads/{id}", axum::routing::patch(uploads::patch).head(uploads::head).delete(uploads::delete).options(uploads::options))
+        .route(
+            "/api/uploads/{id}",
+            axum::routing::patch(uploads::patch).head(uploads::head).delete(uploads::delete).options(uploads::options),
+        )
         // Uploads are streamed and have a limit of their own.
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn(uploads::with_tus_headers));
-    let small = SizeAbove::new(512).and(NotForContentType::IMAGES).and(NotForContentType::const_new("application/octet-stream"));
+    let small = SizeAbove::new(512)
+        .and(NotForContentType::IMAGES)
+        .and(NotForContentType::const_new("application/octet-stream"));
     let lists = Router::new()
         .route(path::ALL_PHOTOS, get(lists::all_photos))
         .route(path::MY_PHOTOS, get(lists::my_photos))

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use findme_common::protocol::{self, Code, FaceBox, Problem};
 
 use crate::catalog::CatalogError;
+use crate::matching::MatchError;
 use crate::uploads::UploadError;
 
 /// An error on its way to the client.
@@ -68,7 +69,9 @@ fn meaning(code: Code) -> (u16, &'static str, bool) {
         Code::MethodNotAllowed => (405, "The method is not for this path", false),
         Code::OffsetMismatch => (409, "The upload stands elsewhere", true),
         Code::LengthMismatch => (409, "The upload exists with another length", false),
-        Code::DigestMismatch => (protocol::STATUS_CHECKSUM_MISMATCH, "The bytes do not have the announced digest", true),
+        Code::DigestMismatch => {
+            (protocol::STATUS_CHECKSUM_MISMATCH, "The bytes do not have the announced digest", true)
+        }
         Code::PhotoDeleted => (410, "The photo was deleted", false),
         Code::UploadGone => (410, "The upload is gone; create it again", true),
         Code::TakenOver => (409, "A newer request continues this upload", true),
@@ -93,7 +96,12 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, title, retryable) = meaning(self.code);
         let word = serde_json::to_value(self.code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-        let request_id = self.headers.iter().find(|(name, _)| name == "x-request-id").and_then(|(_, v)| v.to_str().ok()).map(str::to_owned);
+        let request_id = self
+            .headers
+            .iter()
+            .find(|(name, _)| name == "x-request-id")
+            .and_then(|(_, v)| v.to_str().ok())
+            .map(str::to_owned);
         let body = Problem {
             type_: format!("/problems/{word}"),
             title: title.to_owned(),
@@ -152,8 +160,11 @@ impl From<UploadError> for ApiError {
     }
 }
 
-impl From<crate::vault::VaultError> for ApiError {
-    fn from(error: crate::vault::VaultError) -> Self {
-        Self::internal(error)
+impl From<MatchError> for ApiError {
+    fn from(error: MatchError) -> Self {
+        match error {
+            MatchError::Catalog(error) => error.into(),
+            MatchError::Vault(error) => Self::internal(error),
+        }
     }
 }

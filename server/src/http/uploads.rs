@@ -42,7 +42,12 @@ pub(crate) async fn options(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `POST /api/uploads`: creates an upload, or finds it; a body is its first bytes.
-pub(crate) async fn create(State(app): State<Arc<App>>, Photographer(machine): Photographer, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn create(
+    State(app): State<Arc<App>>,
+    Photographer(machine): Photographer,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let mut body = body.into_data_stream();
     let result = create_inner(&app, machine.event, &headers, &mut body).await;
     answer(result, &mut body).await
@@ -76,7 +81,11 @@ async fn create_inner(app: &App, event: EventId, headers: &HeaderMap, body: &mut
 }
 
 /// `HEAD /api/uploads/{id}`: the truth about an upload, for good once it is complete.
-pub(crate) async fn head(State(app): State<Arc<App>>, Photographer(machine): Photographer, Path(id): Path<String>) -> ApiResult {
+pub(crate) async fn head(
+    State(app): State<Arc<App>>,
+    Photographer(machine): Photographer,
+    Path(id): Path<String>,
+) -> ApiResult {
     let standing = app.uploads.stand(machine.event, upload_id(&id)?).await?;
     let mut response = standing_response(StatusCode::OK, &standing);
     set(response.headers_mut(), h::UPLOAD_LENGTH, standing.length);
@@ -240,19 +249,38 @@ fn new_upload(app: &App, event: EventId, headers: &HeaderMap) -> Result<NewUploa
     }
     let pairs = parse_metadata(raw).map_err(ApiError::bad)?;
     let text = |key: &str| pairs.iter().find(|(k, _)| k == key).map(|(_, v)| String::from_utf8_lossy(v).into_owned());
-    let kind: Kind = text(m::KIND).map_or(Ok(Kind::Original), |word| word.parse()).map_err(|_| ApiError::bad("kind is original or preview"))?;
-    let digest: Option<Digest> = text(m::DIGEST).map(|d| d.parse()).transpose().map_err(|_| ApiError::bad("digest is 64 hexadecimal digits"))?;
-    let named: Option<PhotoId> = text(m::PHOTO).map(|id| id.parse()).transpose().map_err(|_| ApiError::bad("photo is no photo id"))?;
+    let kind: Kind = text(m::KIND)
+        .map_or(Ok(Kind::Original), |word| word.parse())
+        .map_err(|_| ApiError::bad("kind is original or preview"))?;
+    let digest: Option<Digest> =
+        text(m::DIGEST).map(|d| d.parse()).transpose().map_err(|_| ApiError::bad("digest is 64 hexadecimal digits"))?;
+    let named: Option<PhotoId> =
+        text(m::PHOTO).map(|id| id.parse()).transpose().map_err(|_| ApiError::bad("photo is no photo id"))?;
     let photo = match (kind, named, digest) {
         (Kind::Original, Some(named), Some(digest)) if named == PhotoId::of(event, &digest) => named,
-        (Kind::Original, Some(_), _) => return Err(ApiError::bad("photo does not belong to this digest in this event")),
+        (Kind::Original, Some(_), _) => {
+            return Err(ApiError::bad("photo does not belong to this digest in this event"));
+        }
         (Kind::Original, None, Some(digest)) => PhotoId::of(event, &digest),
         (Kind::Original, None, None) => PhotoId::random().map_err(ApiError::internal)?,
         (Kind::Preview, Some(named), _) => named,
         (Kind::Preview, None, _) => return Err(ApiError::bad("a preview must name the photo that follows")),
     };
-    let replaces = text(m::REPLACES).filter(|id| !id.is_empty()).map(|id| id.parse()).transpose().map_err(|_| ApiError::bad("replaces is no photo id"))?;
-    Ok(NewUpload { event, photo, kind, length, digest, metadata: raw.to_owned(), name: file_name(text(m::FILENAME)), replaces })
+    let replaces = text(m::REPLACES)
+        .filter(|id| !id.is_empty())
+        .map(|id| id.parse())
+        .transpose()
+        .map_err(|_| ApiError::bad("replaces is no photo id"))?;
+    Ok(NewUpload {
+        event,
+        photo,
+        kind,
+        length,
+        digest,
+        metadata: raw.to_owned(),
+        name: file_name(text(m::FILENAME)),
+        replaces,
+    })
 }
 
 /// The last segment of what the client calls the file, without control characters: data for people, never a path.

@@ -1,0 +1,195 @@
+//! Indexing: claim → decode → thumbnail and preview → faces → done. One photo per [`Indexer::step`].
+//!
+//! Jobs may run twice (a lease that ran out), their result is written once: whoever lost the lease commits nothing.
+//! What cannot be decoded is marked, not tried again.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use findme_common::media::{Media, SNIFF_LEN};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{Catalog, CatalogError, Claim, Indexed, JobOutcome, NewFace};
+use crate::face::{Engine, Pack, Purpose, Timings};
+use crate::matching::{FaceState, area};
+use crate::picture::{self, Limits, Pixels};
+use crate::store::{PhotoStore, Rendition};
+use crate::vault::Vault;
+
+/// A worker that heard nothing looks for jobs this often: other processes make jobs too, and leases run out.
+const POLL: Duration = Duration::from_secs(2);
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing to do now.
+    Idle,
+    /// One photo is done, one way or another.
+    Done,
+}
+
+/// Turns received photos into indexed ones.
+#[derive(Debug, Clone)]
+pub(crate) struct Indexer {
+    /// Where jobs come from and results go.
+    pub catalog: Catalog,
+    /// Where pictures come from and derivatives go.
+    pub store: PhotoStore,
+    /// Seals vectors.
+    pub vault: Vault,
+    /// What finds faces.
+    pub faces: FaceState,
+    /// Bounds of decoding.
+    pub limits: Limits,
+    /// One turn per picture in memory, shared with selfies.
+    pub cpu: Arc<Semaphore>,
+    /// Told about each new job.
+    pub work: Arc<Notify>,
+}
+
+impl Indexer {
+    /// Indexes one photo, if there is one.
+    ///
+    /// # Errors
+    /// When the catalogue fails; the job stays and its lease runs out.
+    pub(crate) async fn step(&self) -> Result<Step, CatalogError> {
+        let mut lease = [0; 16];
+        getrandom::fill(&mut lease).map_err(|error| CatalogError::Sql(sqlx::Error::Io(error.into())))?;
+        let Some(claim) = self.catalog.claim_job(lease).await? else { return Ok(Step::Idle) };
+        let Ok(turn) = self.cpu.clone().acquire_owned().await else { return Ok(Step::Idle) };
+        let (this, photo) = (self.clone(), claim.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let outcome = this.index(&photo);
+            drop(turn);
+            outcome
+        });
+        let outcome = work.await.unwrap_or_else(|panic| {
+            tracing::error!(photo = %claim.photo, %panic, "indexing panicked");
+            JobOutcome::Failed("indexing-failed")
+        });
+        if !self.catalog.complete_job(&claim, &outcome).await? {
+            tracing::warn!(photo = %claim.photo, "lease ran out; another worker has the photo");
+        }
+        Ok(Step::Done)
+    }
+
+    /// Steps until `shutdown`. Faults of the catalogue are waited out: photos are safe meanwhile.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            // Interest is registered before looking, so that no wake-up is missed.
+            let work = self.work.notified();
+            tokio::pin!(work);
+            work.as_mut().enable();
+            match self.step().await {
+                Ok(Step::Done) => {
+                    // Others may have been told about jobs while all workers were busy.
+                    self.work.notify_one();
+                    continue;
+                }
+                Ok(Step::Idle) => {}
+                Err(error) => tracing::error!(%error, "indexing is held up"),
+            }
+            tokio::select! {
+                () = work => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    fn index(&self, claim: &Claim) -> JobOutcome {
+        match self.try_index(claim) {
+            Ok(outcome) => outcome,
+            Err(Trouble::Photo(reason)) => {
+                tracing::info!(photo = %claim.photo, reason, "cannot be indexed");
+                JobOutcome::Failed(reason)
+            }
+            Err(Trouble::Passing(cause)) => {
+                tracing::warn!(photo = %claim.photo, %cause, "indexing is put off");
+                JobOutcome::Again
+            }
+        }
+    }
+
+    fn try_index(&self, claim: &Claim) -> Result<JobOutcome, Trouble> {
+        let rendition = if claim.original { Rendition::Original } else { Rendition::SentPreview };
+        let path = self.store.path(claim.event, claim.photo, rendition);
+        let start = Instant::now();
+        let media = sniff(&path)?;
+        let picture = picture::open(&path, &self.limits).map_err(|error| match error.reason() {
+            Some(reason) => Trouble::Photo(reason),
+            None => Trouble::Passing(error.to_string()),
+        })?;
+        let decoded = start.elapsed();
+        let pictures = picture::derivatives(&picture.pixels).map_err(|error| Trouble::Passing(error.to_string()))?;
+        self.store.put_derived(claim.event, claim.photo, Rendition::Preview, &pictures.preview)?;
+        self.store.put_derived(claim.event, claim.photo, Rendition::Thumb, &pictures.thumb)?;
+        let derived = start.elapsed() - decoded;
+        let indexed = Indexed {
+            width: picture.source_width,
+            height: picture.source_height,
+            media: media.map_or("application/octet-stream", Media::content_type),
+            taken_at: picture.taken_at,
+        };
+        let mut timings = Timings::default();
+        let outcome = match &self.faces {
+            FaceState::Off => JobOutcome::Indexed(indexed, Vec::new()),
+            FaceState::Waiting(_) => JobOutcome::WaitsForModels(indexed),
+            FaceState::Ready(engine, pack) => {
+                let faces = self.find_faces(claim, engine, pack, &picture.pixels, &mut timings)?;
+                JobOutcome::Indexed(indexed, faces)
+            }
+        };
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        tracing::info!(
+            photo = %claim.photo,
+            decode_ms = ms(decoded),
+            thumbnails_ms = ms(derived),
+            detect_ms = ms(timings.detect),
+            embed_ms = ms(timings.embed),
+            "indexed"
+        );
+        Ok(outcome)
+    }
+
+    fn find_faces(
+        &self,
+        claim: &Claim,
+        engine: &Engine,
+        pack: &Pack,
+        pixels: &Pixels,
+        timings: &mut Timings,
+    ) -> Result<Vec<NewFace>, Trouble> {
+        let key = self.vault.key(claim.event).map_err(|error| Trouble::Passing(error.to_string()))?;
+        let faces =
+            engine.faces_timed(pixels, Purpose::Photo, timings).map_err(|error| Trouble::Passing(error.to_string()))?;
+        let sealed = faces.iter().map(|face| {
+            let vector = key.seal(&face.embedding.to_bytes()).map_err(|error| Trouble::Passing(error.to_string()))?;
+            Ok(NewFace { area: area(face, pixels), score: face.detection.score, pack: pack.name.clone(), vector })
+        });
+        sealed.collect()
+    }
+}
+
+/// Why a photo is not indexed.
+enum Trouble {
+    /// It never will be; a stable word.
+    Photo(&'static str),
+    /// The machine's fault, and it may pass.
+    Passing(String),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Passing(error.to_string())
+    }
+}
+
+fn sniff(path: &std::path::Path) -> io::Result<Option<Media>> {
+    let mut head = Vec::with_capacity(SNIFF_LEN);
+    File::open(path)?.take(SNIFF_LEN as u64).read_to_end(&mut head)?;
+    Ok(Media::sniff(&head))
+}

@@ -1,0 +1,243 @@
+//! From faces to guests: galleries in memory, selfies searched in them, enrolments kept.
+//!
+//! One search, one pair of thresholds, whichever came first, photo or selfie: the order of arrival cannot matter. What a
+//! guest is shown is searched anew each time, so that nothing derived is stored and erasing an enrolment erases all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use findme_common::protocol::{FaceBox, Match, SelfieResult};
+use findme_common::{EventId, GuestId};
+use tokio::sync::Semaphore;
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::face::{Band, Embedding, Engine, Face, Pack, Purpose};
+use crate::gallery::Gallery;
+use crate::picture::{self, Limits, PictureError, Pixels};
+use crate::vault::{Vault, VaultError};
+
+/// A second face counts when it is at least this much of the largest one's height: two people in one picture, not
+/// somebody in the background.
+const SECOND_FACE: f32 = 0.6;
+
+/// Whether faces can be searched.
+#[derive(Debug, Clone)]
+pub(crate) enum FaceState {
+    /// Models are loaded.
+    Ready(Arc<Engine>, &'static Pack),
+    /// Models are missing; jobs wait. One line with the way out.
+    Waiting(String),
+    /// The operator switched faces off.
+    Off,
+}
+
+/// Why a selfie found nothing.
+#[derive(Debug)]
+pub(crate) enum SelfieError {
+    /// The bytes cannot be decoded.
+    NotAPicture,
+    /// No face in it.
+    NoFace,
+    /// Several people in it, largest first; nobody said which.
+    ManyFaces(Vec<FaceBox>),
+    /// The chosen face is not there; how many are.
+    NoSuchFace(usize),
+    /// No models yet, or faces are off.
+    NoModels,
+    /// The guest erased themselves while it was looked at.
+    Erased,
+    /// A fault of ours.
+    Fault(String),
+}
+
+/// Why matches could not be found. No variant is the guest's fault.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MatchError {
+    /// The catalogue failed.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The vectors cannot be opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl From<MatchError> for SelfieError {
+    fn from(error: MatchError) -> Self {
+        Self::Fault(error.to_string())
+    }
+}
+
+/// The gallery of one event as far as it was loaded.
+#[derive(Debug, Default)]
+struct Loaded {
+    gallery: Gallery,
+    /// Highest face id that is in it.
+    last: i64,
+    epoch: i64,
+}
+
+/// Finds guests in the photos of their event.
+#[derive(Debug, Clone)]
+pub(crate) struct Matching {
+    catalog: Catalog,
+    vault: Vault,
+    faces: FaceState,
+    /// One turn per picture that is decoded or looked at, shared with the indexer: bounds memory and threads.
+    cpu: Arc<Semaphore>,
+    limits: Limits,
+    galleries: Arc<Mutex<HashMap<EventId, Arc<tokio::sync::RwLock<Loaded>>>>>,
+}
+
+impl Matching {
+    /// Over a catalogue, with the engine that there is.
+    pub(crate) fn new(catalog: Catalog, vault: Vault, faces: FaceState, cpu: Arc<Semaphore>, limits: Limits) -> Self {
+        Self { catalog, vault, faces, cpu, limits, galleries: Arc::default() }
+    }
+
+    /// Why faces are not searchable, in one line; `None` when they are, or are not wanted.
+    pub(crate) fn faces_problem(&self) -> Option<String> {
+        match &self.faces {
+            FaceState::Waiting(problem) => Some(problem.clone()),
+            FaceState::Ready(..) | FaceState::Off => None,
+        }
+    }
+
+    /// Looks at a guest's selfie, keeps the face as their enrolment in place of earlier ones, and finds their photos.
+    /// `choice` picks a face (0 is the largest) where there are several.
+    ///
+    /// # Errors
+    /// See [`SelfieError`].
+    pub(crate) async fn enrol_selfie(
+        &self,
+        event: EventId,
+        guest: GuestId,
+        picture: Bytes,
+        choice: Option<usize>,
+    ) -> Result<SelfieResult, SelfieError> {
+        let FaceState::Ready(engine, pack) = &self.faces else { return Err(SelfieError::NoModels) };
+        let (engine, limits) = (engine.clone(), self.limits);
+        let turn = self.cpu.clone().acquire_owned().await.map_err(|error| SelfieError::Fault(error.to_string()))?;
+        let looked = tokio::task::spawn_blocking(move || {
+            let looked = look(&engine, &picture, &limits, choice);
+            drop(turn);
+            looked
+        });
+        let embedding = looked.await.map_err(|error| SelfieError::Fault(error.to_string()))??;
+        let key = self.vault.key(event).map_err(MatchError::from)?;
+        let sealed = key.seal(&embedding.to_bytes()).map_err(MatchError::from)?;
+        if !self.catalog.enrol(guest, &pack.name, &sealed).await.map_err(MatchError::from)? {
+            return Err(SelfieError::Erased);
+        }
+        Ok(self.find(event, &[embedding]).await?)
+    }
+
+    /// The photos of a guest, by all their enrolments; empty without one.
+    ///
+    /// # Errors
+    /// When catalogue or key fail.
+    pub(crate) async fn find_guest(&self, event: EventId, guest: GuestId) -> Result<SelfieResult, MatchError> {
+        let FaceState::Ready(_, pack) = &self.faces else { return Ok(SelfieResult::default()) };
+        let stored = self.catalog.enrolments(guest).await?;
+        if stored.is_empty() {
+            return Ok(SelfieResult::default());
+        }
+        let key = self.vault.key(event)?;
+        let mut probes = Vec::with_capacity(stored.len());
+        for enrolment in stored.iter().filter(|enrolment| enrolment.pack == pack.name) {
+            probes.push(Embedding::from_bytes(&key.open(&enrolment.vector)?).ok_or(VaultError::Damaged)?);
+        }
+        self.find(event, &probes).await
+    }
+
+    /// Changes whenever a guest's enrolments do.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn enrolment_tag(&self, guest: GuestId) -> Result<String, CatalogError> {
+        let stored = self.catalog.enrolments(guest).await?;
+        // The sealed bytes differ with every enrolment, also of the same picture; a few of them tell enough.
+        Ok(stored
+            .iter()
+            .map(|enrolment| findme_common::digest::to_hex(&enrolment.vector[..enrolment.vector.len().min(6)]))
+            .collect())
+    }
+
+    /// The two bands of a search in an event's gallery, restricted to what guests may see.
+    async fn find(&self, event: EventId, probes: &[Embedding]) -> Result<SelfieResult, MatchError> {
+        let FaceState::Ready(_, pack) = &self.faces else { return Ok(SelfieResult::default()) };
+        let loaded = self.refreshed(event, pack).await?;
+        let (found, bands) = {
+            let loaded = loaded.read().await;
+            let bands = pack.thresholds.bands(loaded.gallery.len());
+            (loaded.gallery.search(probes, bands.maybe), bands)
+        };
+        let ids: Vec<_> = found.iter().map(|candidate| candidate.photo).collect();
+        let shown: std::collections::HashSet<_> =
+            self.catalog.shown_photos(event, &ids).await?.into_iter().map(|(_, item)| item.id).collect();
+        let mut result = SelfieResult::default();
+        for candidate in found.iter().filter(|candidate| shown.contains(&candidate.photo)) {
+            let found = Match { photo: candidate.photo, similarity: candidate.similarity.get() };
+            match bands.of(candidate.similarity) {
+                Some(Band::You) => result.you.push(found),
+                Some(Band::Maybe) => result.maybe.push(found),
+                None => {}
+            }
+        }
+        Ok(result)
+    }
+
+    /// The event's gallery with every face that is committed now.
+    async fn refreshed(&self, event: EventId, pack: &Pack) -> Result<Arc<tokio::sync::RwLock<Loaded>>, MatchError> {
+        let loaded = {
+            let mut galleries = self.galleries.lock().unwrap_or_else(PoisonError::into_inner);
+            galleries.entry(event).or_default().clone()
+        };
+        let mut held = loaded.write().await;
+        if self.catalog.face_epoch(event).await? != held.epoch {
+            *held = Loaded { epoch: held.epoch, ..Loaded::default() };
+        }
+        let mut new = self.catalog.faces_after(event, &pack.name, held.last).await?;
+        if new.epoch != held.epoch {
+            *held = Loaded { epoch: new.epoch, ..Loaded::default() };
+            new = self.catalog.faces_after(event, &pack.name, 0).await?;
+            // Faces that go away from here on change the epoch again, and the next search sees it.
+            held.epoch = new.epoch;
+        }
+        if !new.faces.is_empty() {
+            let key = self.vault.key(event)?;
+            for face in &new.faces {
+                let embedding = Embedding::from_bytes(&key.open(&face.vector)?).ok_or(VaultError::Damaged)?;
+                held.gallery.insert(face.photo, face.id, &embedding);
+                held.last = face.id;
+            }
+        }
+        drop(held);
+        Ok(loaded)
+    }
+}
+
+/// The embedding of the face that counts in a selfie.
+fn look(engine: &Engine, picture: &[u8], limits: &Limits, choice: Option<usize>) -> Result<Embedding, SelfieError> {
+    let picture = picture::from_bytes(picture, limits).map_err(|error| match error {
+        PictureError::Io(cause) => SelfieError::Fault(cause.to_string()),
+        _ => SelfieError::NotAPicture,
+    })?;
+    let faces =
+        engine.faces(&picture.pixels, Purpose::Selfie).map_err(|error| SelfieError::Fault(error.to_string()))?;
+    let chosen = match (choice, faces.as_slice()) {
+        (_, []) => return Err(SelfieError::NoFace),
+        (Some(n), faces) => faces.get(n).ok_or(SelfieError::NoSuchFace(faces.len()))?,
+        (None, [first, second, ..]) if second.detection.rect.height >= SECOND_FACE * first.detection.rect.height => {
+            return Err(SelfieError::ManyFaces(faces.iter().map(|face| area(face, &picture.pixels)).collect()));
+        }
+        (None, [first, ..]) => first,
+    };
+    Ok(chosen.embedding.clone())
+}
+
+/// Where a face is, in fractions of its picture.
+pub(crate) fn area(face: &Face, of: &Pixels) -> FaceBox {
+    let (rect, w, h) = (&face.detection.rect, of.width() as f32, of.height() as f32);
+    FaceBox { x: rect.x / w, y: rect.y / h, width: rect.width / w, height: rect.height / h }
+}
