@@ -171,11 +171,12 @@ impl Uploads {
             let store = self.store.clone();
             blocking(move || store.discard(orphan)).await?;
         }
-        for row in rows.into_iter().filter(|row| row.offset > 0) {
-            match self.open_staged(&row, None).await {
-                Err(UploadError::Lost) if !self.republish(&row).await? => self.forget(&row).await?,
-                Err(UploadError::Lost) | Ok(_) => {}
-                Err(other) => return Err(other),
+        for row in rows {
+            let (store, id) = (self.store.clone(), row.id);
+            let there = blocking(move || store.staged_length(id)).await?;
+            let bytes_gone = there.is_none_or(|length| length < row.offset);
+            if bytes_gone && !self.republish(&row).await? && row.offset > 0 {
+                self.forget(&row).await?;
             }
         }
         Ok(())
@@ -276,24 +277,23 @@ impl Uploads {
             other => other?,
         };
         let (staged, ended) = self.receive(&row, staged, &mut body, stop).await?;
-        if staged.offset() > row.offset {
-            row.offset = staged.offset();
-            self.catalog.set_offset(id, row.offset).await?;
-        }
-        match ended {
-            Ended::Whole if row.offset == row.new.length => {}
-            Ended::Whole => {
-                *kept = Some((row.offset, staged.hasher().clone()));
-                return Ok(row.into());
-            }
-            Ended::Failed(error) => {
-                *kept = Some((row.offset, staged.hasher().clone()));
-                return Err(error);
-            }
-        }
-        let digest = staged.hasher().clone().finish();
+        let hasher = staged.hasher().clone();
+        let before = std::mem::replace(&mut row.offset, staged.offset());
         drop(staged);
-        self.finish(row, digest).await
+        match ended {
+            // The row's offset stays behind: the transaction that makes it a photo sets it, one commit for both.
+            Ended::Whole if row.offset == row.new.length => self.finish(row, hasher.finish()).await,
+            ended => {
+                if row.offset > before {
+                    self.catalog.set_offset(id, row.offset).await?;
+                }
+                *kept = Some((row.offset, hasher));
+                match ended {
+                    Ended::Whole => Ok(row.into()),
+                    Ended::Failed(error) => Err(error),
+                }
+            }
+        }
     }
 
     /// Takes the body in, batch by batch, until it ends, breaks, runs over or is taken over. What is returned as the
@@ -384,12 +384,12 @@ impl Uploads {
     /// [`UploadError::NotFound`] or storage.
     pub(crate) async fn terminate(&self, event: EventId, id: UploadId) -> Result<(), UploadError> {
         let slot = self.slot(id);
-        let turn = slot.take_over().await;
-        let row = self.row(event, id).await;
-        let result = match row {
+        let mut turn = slot.take_over().await;
+        let result = match self.row(event, id).await {
             Ok(row) => self.forget(&row).await,
             Err(error) => Err(error),
         };
+        *turn = None;
         drop(turn);
         self.release(id, &slot);
         result
@@ -404,8 +404,9 @@ impl Uploads {
         for row in self.catalog.unfinished_uploads().await?.into_iter().filter(|row| row.touched_at < before) {
             let slot = self.slot(row.id);
             // Whoever writes it now is alive, so it is not abandoned.
-            let Ok(turn) = slot.turn.try_lock() else { continue };
+            let Ok(mut turn) = slot.turn.try_lock() else { continue };
             self.forget(&row).await?;
+            *turn = None;
             drop(turn);
             self.release(row.id, &slot);
             expired += 1;

@@ -54,6 +54,19 @@ pub(crate) enum JobOutcome {
     Again,
 }
 
+/// Makes a job for a photo; one that is under way is taken from its worker, because there is more to see now.
+pub(super) async fn enqueue(tx: &mut Transaction<'static, Sqlite>, event: EventId, seq: i64) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO jobs (photo, event) VALUES (?, ?) ON CONFLICT (photo) DO UPDATE
+         SET waiting = 0, attempts = 0, run_after = 0, lease = NULL, lease_until = 0",
+    )
+    .bind(seq)
+    .bind(event.as_bytes().as_slice())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 impl Catalog {
     /// Leases the newest runnable job; `None` when there is none now. A job that has ended its worker too often becomes
     /// a failed photo instead.
