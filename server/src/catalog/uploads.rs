@@ -1,6 +1,6 @@
 //! Rows of resumable uploads. The offset in a row is the truth: those bytes are on stable storage.
 
-use findme_common::protocol::Kind;
+use findme_common::protocol::{Kind, LiveKind};
 use findme_common::{Digest, EventId, PhotoId, UploadId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
@@ -195,6 +195,7 @@ impl Catalog {
                     .execute(&mut *tx)
                     .await?;
             }
+            super::live::append(&mut tx, new.event, LiveKind::Received, new.photo, None).await?;
             super::photos::bump(&mut tx, new.event).await?;
         }
         tx.commit().await?;
