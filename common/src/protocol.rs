@@ -58,6 +58,8 @@ pub mod path {
     pub const SELFIE: &str = "/api/selfie";
     /// What is held about the guest who asks.
     pub const ME: &str = "/api/me";
+    /// Server-sent events: what happens, as it happens, replayed from `Last-Event-ID`.
+    pub const LIVE: &str = "/api/live";
     /// Digests on the server.
     pub const NAMES: &str = "/api/names";
     /// The process answers.
@@ -175,6 +177,51 @@ pub struct Counts {
     /// count; the event is at rest when this is 0.
     #[serde(default)]
     pub runnable: u64,
+}
+
+/// What happened to a photo, in `GET /api/live`: the name of the server-sent event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LiveKind {
+    /// Durably stored (photographers only).
+    Received,
+    /// Searchable and, for guests, in the gallery.
+    Indexed,
+    /// Stored, could not be indexed (photographers only).
+    Failed,
+    /// The asking guest is in it.
+    You,
+    /// The asking guest may be in it.
+    Maybe,
+}
+
+impl LiveKind {
+    /// The word on the wire and in the catalogue.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Indexed => "indexed",
+            Self::Failed => "failed",
+            Self::You => "you",
+            Self::Maybe => "maybe",
+        }
+    }
+
+    /// Reads [`LiveKind::as_str`].
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Received, Self::Indexed, Self::Failed, Self::You, Self::Maybe]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+    }
+}
+
+/// Data of one server-sent event of `GET /api/live`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveEvent {
+    /// What happened; also the name of the event.
+    pub kind: LiveKind,
+    /// To which photo.
+    pub photo: PhotoId,
 }
 
 /// Body of `GET /api/all-photos` and `GET /api/my-photos`.

@@ -147,3 +147,16 @@ CREATE TABLE enrolments (
     created_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX enrolments_of_guest ON enrolments (guest);
+
+-- What happened, in order: the stream that guests and photographers follow. An entry with a guest is for that guest
+-- alone and goes when the guest is erased.
+CREATE TABLE live (
+    seq   INTEGER PRIMARY KEY AUTOINCREMENT,
+    event BLOB NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+    kind  TEXT NOT NULL CHECK (kind IN ('received', 'indexed', 'failed', 'you', 'maybe')),
+    photo BLOB NOT NULL,
+    guest BLOB REFERENCES guests (id) ON DELETE CASCADE,
+    at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX live_of_event ON live (event, seq);
+CREATE INDEX live_of_guest ON live (guest) WHERE guest IS NOT NULL;

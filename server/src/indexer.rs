@@ -12,9 +12,10 @@ use findme_common::media::{Media, SNIFF_LEN};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{Catalog, CatalogError, Claim, Indexed, JobOutcome, NewFace};
-use crate::face::{Engine, Pack, Purpose, Timings};
-use crate::matching::{FaceState, area};
+use crate::catalog::{Catalog, CatalogError, Claim, GuestEnrolment, Indexed, JobOutcome, Matcher, NewFace};
+use crate::face::{Embedding, Face, Pack, Purpose, Timings};
+use crate::live::Live;
+use crate::matching::{FaceState, Matching, area};
 use crate::picture::{self, Limits, Pixels};
 use crate::store::{PhotoStore, Rendition};
 use crate::vault::Vault;
@@ -42,6 +43,10 @@ pub(crate) struct Indexer {
     pub vault: Vault,
     /// What finds faces.
     pub faces: FaceState,
+    /// Knows which guests are in a photo.
+    pub(crate) matching: Matching,
+    /// Told when there is something new to tell.
+    pub(crate) live: Live,
     /// Bounds of decoding.
     pub limits: Limits,
     /// One turn per picture in memory, shared with selfies.
@@ -62,17 +67,20 @@ impl Indexer {
         let Ok(turn) = self.cpu.clone().acquire_owned().await else { return Ok(Step::Idle) };
         let (this, photo) = (self.clone(), claim.clone());
         let work = tokio::task::spawn_blocking(move || {
-            let outcome = this.index(&photo);
+            let result = this.index(&photo);
             drop(turn);
-            outcome
+            result
         });
-        let outcome = work.await.unwrap_or_else(|panic| {
+        let (outcome, embeddings) = work.await.unwrap_or_else(|panic| {
             tracing::error!(photo = %claim.photo, %panic, "indexing panicked");
-            JobOutcome::Failed("indexing-failed")
+            (JobOutcome::Failed("indexing-failed"), Vec::new())
         });
-        if !self.catalog.complete_job(&claim, &outcome).await? {
+        let guests = self.matching.guests_in(claim.event, &embeddings).await;
+        let find = |enrolments: &[GuestEnrolment]| guests.find(enrolments);
+        if !self.catalog.complete_job(&claim, &outcome, &Matcher { pack: guests.pack(), find: &find }).await? {
             tracing::warn!(photo = %claim.photo, "lease ran out; another worker has the photo");
         }
+        self.live.wake();
         Ok(Step::Done)
     }
 
@@ -100,21 +108,21 @@ impl Indexer {
         }
     }
 
-    fn index(&self, claim: &Claim) -> JobOutcome {
+    fn index(&self, claim: &Claim) -> (JobOutcome, Vec<Embedding>) {
         match self.try_index(claim) {
-            Ok(outcome) => outcome,
+            Ok(done) => done,
             Err(Trouble::Photo(reason)) => {
                 tracing::info!(photo = %claim.photo, reason, "cannot be indexed");
-                JobOutcome::Failed(reason)
+                (JobOutcome::Failed(reason), Vec::new())
             }
             Err(Trouble::Passing(cause)) => {
                 tracing::warn!(photo = %claim.photo, %cause, "indexing is put off");
-                JobOutcome::Again
+                (JobOutcome::Again, Vec::new())
             }
         }
     }
 
-    fn try_index(&self, claim: &Claim) -> Result<JobOutcome, Trouble> {
+    fn try_index(&self, claim: &Claim) -> Result<(JobOutcome, Vec<Embedding>), Trouble> {
         let rendition = if claim.original { Rendition::Original } else { Rendition::SentPreview };
         let path = self.store.path(claim.event, claim.photo, rendition);
         let start = Instant::now();
@@ -124,7 +132,7 @@ impl Indexer {
             None => Trouble::Passing(error.to_string()),
         })?;
         let decoded = start.elapsed();
-        let pictures = picture::derivatives(&picture.pixels).map_err(|error| Trouble::Passing(error.to_string()))?;
+        let pictures = passing(picture::derivatives(&picture.pixels))?;
         self.store.put_derived(claim.event, claim.photo, Rendition::Preview, &pictures.preview)?;
         self.store.put_derived(claim.event, claim.photo, Rendition::Thumb, &pictures.thumb)?;
         let derived = start.elapsed() - decoded;
@@ -136,11 +144,12 @@ impl Indexer {
         };
         let mut timings = Timings::default();
         let outcome = match &self.faces {
-            FaceState::Off => JobOutcome::Indexed(indexed, Vec::new()),
-            FaceState::Waiting(_) => JobOutcome::WaitsForModels(indexed),
+            FaceState::Off => (JobOutcome::Indexed(indexed, Vec::new()), Vec::new()),
+            FaceState::Waiting(_) => (JobOutcome::WaitsForModels(indexed), Vec::new()),
             FaceState::Ready(engine, pack) => {
-                let faces = self.find_faces(claim, engine, pack, &picture.pixels, &mut timings)?;
-                JobOutcome::Indexed(indexed, faces)
+                let faces = passing(engine.faces_timed(&picture.pixels, Purpose::Photo, &mut timings))?;
+                let sealed = self.seal(claim, pack, &picture.pixels, &faces)?;
+                (JobOutcome::Indexed(indexed, sealed), faces.into_iter().map(|face| face.embedding).collect())
             }
         };
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
@@ -155,23 +164,19 @@ impl Indexer {
         Ok(outcome)
     }
 
-    fn find_faces(
-        &self,
-        claim: &Claim,
-        engine: &Engine,
-        pack: &Pack,
-        pixels: &Pixels,
-        timings: &mut Timings,
-    ) -> Result<Vec<NewFace>, Trouble> {
-        let key = self.vault.key(claim.event).map_err(|error| Trouble::Passing(error.to_string()))?;
-        let faces =
-            engine.faces_timed(pixels, Purpose::Photo, timings).map_err(|error| Trouble::Passing(error.to_string()))?;
+    fn seal(&self, claim: &Claim, pack: &Pack, pixels: &Pixels, faces: &[Face]) -> Result<Vec<NewFace>, Trouble> {
+        let key = passing(self.vault.key(claim.event))?;
         let sealed = faces.iter().map(|face| {
-            let vector = key.seal(&face.embedding.to_bytes()).map_err(|error| Trouble::Passing(error.to_string()))?;
+            let vector = passing(key.seal(&face.embedding.to_bytes()))?;
             Ok(NewFace { area: area(face, pixels), score: face.detection.score, pack: pack.name.clone(), vector })
         });
         sealed.collect()
     }
+}
+
+/// Faults of the machine, which may pass.
+fn passing<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, Trouble> {
+    result.map_err(|error| Trouble::Passing(error.to_string()))
 }
 
 /// Why a photo is not indexed.

@@ -17,6 +17,7 @@ pub mod face;
 pub mod gallery;
 mod http;
 mod indexer;
+mod live;
 mod matching;
 pub mod picture;
 mod store;
@@ -40,6 +41,7 @@ pub use cli::main;
 use face::Engine;
 use http::{App, Limits};
 use indexer::Indexer;
+use live::Live;
 use matching::{FaceState, Matching};
 use store::PhotoStore;
 use uploads::{EXPIRES_AFTER, Uploads};
@@ -104,6 +106,7 @@ pub struct Server {
     uploads: Uploads,
     indexer: Indexer,
     matching: Matching,
+    live: Live,
     config: Config,
     /// Held for as long as the server lives; the operating system frees it with the process.
     _lock: File,
@@ -177,6 +180,7 @@ impl Server {
         let lock = lock(&config.data.join("serve.lock"))?;
         let site = Site::open(&config.data).await?;
         let work = Arc::new(Notify::new());
+        let live = Live::new(site.catalog.clone());
         let uploads = Uploads::new(site.catalog.clone(), site.store.clone(), work.clone());
         uploads.recover().await.context("cannot recover unfinished uploads")?;
         site.catalog.release_leases().await?;
@@ -197,12 +201,14 @@ impl Server {
             store: site.store.clone(),
             vault: site.vault.clone(),
             faces,
+            matching: matching.clone(),
+            live: live.clone(),
             limits,
             cpu,
             work,
         };
         let config = Config { workers: Some(workers), ..config };
-        Ok(Self { site, uploads, indexer, matching, config, _lock: lock })
+        Ok(Self { site, uploads, indexer, matching, live, config, _lock: lock })
     }
 
     /// The operator token, only at the very first start of a data folder; afterwards only its hash is known.
@@ -248,6 +254,7 @@ impl Server {
         for _ in 0..self.config.workers.unwrap_or(1) {
             tasks.spawn(self.indexer.clone().run(shutdown.clone()));
         }
+        tasks.spawn(self.live.clone().run(shutdown.clone()));
         tasks.spawn(expire_uploads(self.uploads.clone(), shutdown.clone()));
         tasks.close();
         let app = Arc::new(App {
@@ -255,6 +262,8 @@ impl Server {
             store: self.site.store.clone(),
             uploads: self.uploads,
             matching: self.matching,
+            live: self.live,
+            shutdown: shutdown.clone(),
             limits: Limits::default(),
             public_url: self.config.public_url,
         });

@@ -7,15 +7,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use findme_common::protocol::{FaceBox, Match, SelfieResult};
+use findme_common::protocol::{FaceBox, LiveKind, Match, SelfieResult};
 use findme_common::{EventId, GuestId};
 use tokio::sync::Semaphore;
 
-use crate::catalog::{Catalog, CatalogError};
-use crate::face::{Band, Embedding, Engine, Face, Pack, Purpose};
+use crate::catalog::{Catalog, CatalogError, GuestEnrolment};
+use crate::face::{Band, Bands, Embedding, Engine, Face, Pack, Purpose};
 use crate::gallery::Gallery;
 use crate::picture::{self, Limits, PictureError, Pixels};
-use crate::vault::{Vault, VaultError};
+use crate::vault::{EventKey, Vault, VaultError};
 
 /// A second face counts when it is at least this much of the largest one's height: two people in one picture, not
 /// somebody in the background.
@@ -163,6 +163,27 @@ impl Matching {
             .collect())
     }
 
+    /// What it takes to tell which guests are in a photo with these faces. Without models, or when the gallery cannot be
+    /// read now, it tells nothing: guests still find the photo in their list.
+    pub(crate) async fn guests_in<'a>(&self, event: EventId, faces: &'a [Embedding]) -> GuestsIn<'a> {
+        let FaceState::Ready(_, pack) = &self.faces else { return GuestsIn::nobody() };
+        if faces.is_empty() {
+            return GuestsIn::nobody();
+        }
+        let known = async {
+            let loaded = self.refreshed(event, pack).await?;
+            let count = loaded.read().await.gallery.len();
+            Ok::<_, MatchError>((self.vault.key(event)?, pack.thresholds.bands(count + faces.len())))
+        };
+        match known.await {
+            Ok((key, bands)) => GuestsIn { pack: &pack.name, faces, known: Some((key, bands)) },
+            Err(error) => {
+                tracing::warn!(%error, "guests are not told about a photo");
+                GuestsIn::nobody()
+            }
+        }
+    }
+
     /// The two bands of a search in an event's gallery, restricted to what guests may see.
     async fn find(&self, event: EventId, probes: &[Embedding]) -> Result<SelfieResult, MatchError> {
         let FaceState::Ready(_, pack) = &self.faces else { return Ok(SelfieResult::default()) };
@@ -214,6 +235,43 @@ impl Matching {
         }
         drop(held);
         Ok(loaded)
+    }
+}
+
+/// The faces of a photo, ready to be compared with enrolments.
+#[derive(Debug)]
+pub(crate) struct GuestsIn<'a> {
+    pack: &'a str,
+    faces: &'a [Embedding],
+    known: Option<(Arc<EventKey>, Bands)>,
+}
+
+impl GuestsIn<'_> {
+    const fn nobody() -> Self {
+        Self { pack: "", faces: &[], known: None }
+    }
+
+    /// Pack of the faces.
+    pub(crate) const fn pack(&self) -> &str {
+        self.pack
+    }
+
+    /// The guests whose enrolments these faces match, each once, in their better band.
+    pub(crate) fn find(&self, enrolments: &[GuestEnrolment]) -> Vec<(GuestId, LiveKind)> {
+        let Some((key, bands)) = &self.known else { return Vec::new() };
+        let mut found: HashMap<GuestId, Band> = HashMap::new();
+        for enrolment in enrolments {
+            let opened = key.open(&enrolment.vector).ok();
+            let Some(probe) = opened.and_then(|bytes| Embedding::from_bytes(&bytes)) else { continue };
+            let best = self.faces.iter().map(|face| probe.similarity(face)).max_by(|a, b| a.get().total_cmp(&b.get()));
+            match best.and_then(|best| bands.of(best)) {
+                Some(Band::You) => drop(found.insert(enrolment.guest, Band::You)),
+                Some(Band::Maybe) => drop(found.entry(enrolment.guest).or_insert(Band::Maybe)),
+                None => {}
+            }
+        }
+        let kind = |band| if band == Band::You { LiveKind::You } else { LiveKind::Maybe };
+        found.into_iter().map(|(guest, band)| (guest, kind(band))).collect()
     }
 }
 

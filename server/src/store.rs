@@ -119,6 +119,17 @@ impl PhotoStore {
         sync_parent(&target)
     }
 
+    /// Bytes in a staged file; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub(crate) fn staged_length(&self, upload: UploadId) -> io::Result<Option<u64>> {
+        match fs::metadata(self.staged(upload)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => Ok(Some(other?.len())),
+        }
+    }
+
     /// Removes a staged file; one that is not there is no error.
     ///
     /// # Errors

@@ -167,19 +167,19 @@ impl Uploads {
             let store = self.store.clone();
             blocking(move || store.discard(orphan)).await?;
         }
-        for row in rows.into_iter().filter(|row| row.offset > 0) {
+        for row in rows {
             if row.offset == row.new.length {
-                // A client that asks is told «all bytes are here» and may never come back: it is finished now.
+                // Whoever asks is told «all bytes are here» and may never come back: it is finished now.
                 match self.stand(row.new.event, row.id).await {
                     Ok(_) | Err(UploadError::Lost) => continue,
                     Err(other) => return Err(other),
                 }
             }
-            // Only the length matters here; the digest of the prefix is computed when somebody goes on.
-            match self.open_staged(&row, Some(Hasher::new())).await {
-                Err(UploadError::Lost) if !self.republish(&row).await? => self.forget(&row).await?,
-                Err(UploadError::Lost) | Ok(_) => {}
-                Err(other) => return Err(other),
+            let (store, id) = (self.store.clone(), row.id);
+            let there = blocking(move || store.staged_length(id)).await?;
+            let bytes_gone = there.is_none_or(|length| length < row.offset);
+            if bytes_gone && !self.republish(&row).await? && row.offset > 0 {
+                self.forget(&row).await?;
             }
         }
         Ok(())
@@ -301,24 +301,23 @@ impl Uploads {
             other => other?,
         };
         let (staged, ended) = self.receive(&row, staged, &mut body, stop).await?;
-        if staged.offset() > row.offset {
-            row.offset = staged.offset();
-            self.catalog.set_offset(id, row.offset).await?;
-        }
-        match ended {
-            Ended::Whole if row.offset == row.new.length => {}
-            Ended::Whole => {
-                *kept = Some((row.offset, staged.hasher().clone()));
-                return Ok(row.into());
-            }
-            Ended::Failed(error) => {
-                *kept = Some((row.offset, staged.hasher().clone()));
-                return Err(error);
-            }
-        }
-        let digest = staged.hasher().clone().finish();
+        let hasher = staged.hasher().clone();
+        let before = std::mem::replace(&mut row.offset, staged.offset());
         drop(staged);
-        self.finish(row, digest).await
+        match ended {
+            // The row's offset stays behind: the transaction that makes it a photo sets it, one commit for both.
+            Ended::Whole if row.offset == row.new.length => self.finish(row, hasher.finish()).await,
+            ended => {
+                if row.offset > before {
+                    self.catalog.set_offset(id, row.offset).await?;
+                }
+                *kept = Some((row.offset, hasher));
+                match ended {
+                    Ended::Whole => Ok(row.into()),
+                    Ended::Failed(error) => Err(error),
+                }
+            }
+        }
     }
 
     /// Takes the body in, batch by batch, until it ends, breaks, runs over or is taken over. What is returned as the
@@ -409,12 +408,12 @@ impl Uploads {
     /// [`UploadError::NotFound`] or storage.
     pub(crate) async fn terminate(&self, event: EventId, id: UploadId) -> Result<(), UploadError> {
         let slot = self.slots.of(id);
-        let turn = slot.take_over().await;
-        let row = self.row(event, id).await;
-        let result = match row {
+        let mut turn = slot.take_over().await;
+        let result = match self.row(event, id).await {
             Ok(row) => self.forget(&row).await,
             Err(error) => Err(error),
         };
+        *turn = None;
         drop(turn);
         self.slots.release(id, &slot);
         result
@@ -429,12 +428,12 @@ impl Uploads {
         for row in self.catalog.unfinished_uploads().await?.into_iter().filter(|row| row.touched_at < before) {
             let slot = self.slots.of(row.id);
             // Whoever writes it now is alive, so it is not abandoned.
-            let Some(turn) = slot.idle_turn() else { continue };
+            let Some(mut turn) = slot.idle_turn() else { continue };
             // It may have gone on, or become a photo, since the list was read.
             let now = self.catalog.upload(row.new.event, row.id).await?;
-            let abandoned = now.is_some_and(|now| !now.complete && now.touched_at < before);
-            if abandoned {
+            if now.is_some_and(|now| !now.complete && now.touched_at < before) {
                 self.forget(&row).await?;
+                *turn = None;
                 expired += 1;
             }
             drop(turn);

@@ -1,3 +1,5 @@
 //! `findme-watch`: see the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    findme_watch::main()
+}

@@ -2,7 +2,7 @@
 
 use findme_common::protocol::Consent;
 use findme_common::{Digest, EventId, GuestId};
-use sqlx::Row;
+use sqlx::{Row, Sqlite, Transaction};
 
 use super::{Catalog, Result, id_column};
 use crate::clock::{now_ms, rfc3339};
@@ -16,6 +16,33 @@ pub(crate) struct Guest {
     pub event: EventId,
     /// When, in milliseconds since the epoch.
     pub joined_at: i64,
+}
+
+/// A face vector of some guest of an event, sealed.
+#[derive(Debug, Clone)]
+pub(crate) struct GuestEnrolment {
+    /// Whose it is.
+    pub(crate) guest: GuestId,
+    /// The sealed vector.
+    pub(crate) vector: Vec<u8>,
+}
+
+/// All enrolments of an event that `pack` made, as they stand in this transaction.
+pub(super) async fn enrolments_of_event(
+    tx: &mut Transaction<'static, Sqlite>,
+    event: EventId,
+    pack: &str,
+) -> Result<Vec<GuestEnrolment>> {
+    let rows = sqlx::query(
+        "SELECT guest, vector FROM enrolments JOIN guests ON guests.id = guest WHERE event = ? AND pack = ?",
+    )
+    .bind(event.as_bytes().as_slice())
+    .bind(pack)
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.iter()
+        .map(|row| Ok(GuestEnrolment { guest: id_column!(row, "guest", GuestId)?, vector: row.try_get("vector")? }))
+        .collect()
 }
 
 /// A guest's face vector, sealed.
@@ -149,6 +176,7 @@ impl Catalog {
             .bind(guest.as_bytes().as_slice())
             .execute(&mut *tx)
             .await?;
+        sqlx::query("DELETE FROM live WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
         let consents = sqlx::query("DELETE FROM consents WHERE guest = ?")
             .bind(guest.as_bytes().as_slice())
             .execute(&mut *tx)

@@ -1,10 +1,11 @@
 //! The queue of index jobs: rows, committed together with their photo. A claim is a lease with an owner; who lost it
 //! cannot commit, so each photo's result is written once.
 
-use findme_common::{EventId, PhotoId};
+use findme_common::protocol::LiveKind;
+use findme_common::{EventId, GuestId, PhotoId};
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Catalog, CatalogError, NewFace, Result, id_column};
+use super::{Catalog, CatalogError, GuestEnrolment, NewFace, Result, id_column};
 use crate::clock::now_ms;
 
 /// A worker that dies gives its photo back after this long; a claim is renewed by nobody, so no photo may take longer.
@@ -41,6 +42,14 @@ pub(crate) struct Indexed {
     pub taken_at: Option<String>,
 }
 
+/// Finds the guests who are in the photo that is being completed.
+pub(crate) struct Matcher<'a> {
+    /// Pack of the photo's faces; enrolments of other packs cannot be compared with them.
+    pub(crate) pack: &'a str,
+    /// Which of these enrolments the photo's faces match, and how surely.
+    pub(crate) find: &'a (dyn Fn(&[GuestEnrolment]) -> Vec<(GuestId, LiveKind)> + Sync),
+}
+
 /// How a job ends.
 #[derive(Debug)]
 pub(crate) enum JobOutcome {
@@ -52,6 +61,19 @@ pub(crate) enum JobOutcome {
     Failed(&'static str),
     /// Something that may pass (a full disk): again after some time.
     Again,
+}
+
+/// Makes a job for a photo; one that is under way is taken from its worker, because there is more to see now.
+pub(super) async fn enqueue(tx: &mut Transaction<'static, Sqlite>, event: EventId, seq: i64) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO jobs (photo, event) VALUES (?, ?) ON CONFLICT (photo) DO UPDATE
+         SET waiting = 0, attempts = 0, run_after = 0, lease = NULL, lease_until = 0",
+    )
+    .bind(seq)
+    .bind(event.as_bytes().as_slice())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 impl Catalog {
@@ -130,7 +152,12 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written; then nothing is.
-    pub(crate) async fn complete_job(&self, claim: &Claim, outcome: &JobOutcome) -> Result<bool> {
+    pub(crate) async fn complete_job(
+        &self,
+        claim: &Claim,
+        outcome: &JobOutcome,
+        matcher: &Matcher<'_>,
+    ) -> Result<bool> {
         let mut tx = self.begin().await?;
         let held = sqlx::query("UPDATE jobs SET lease = NULL, lease_until = 0 WHERE photo = ? AND lease = ?")
             .bind(claim.seq)
@@ -150,6 +177,7 @@ impl Catalog {
                     .execute(&mut *tx)
                     .await?;
                 delete(&mut tx, claim).await?;
+                announce(&mut tx, claim, matcher).await?;
             }
             JobOutcome::WaitsForModels(indexed) => {
                 set_pictures(&mut tx, claim, indexed).await?;
@@ -161,6 +189,7 @@ impl Catalog {
             JobOutcome::Failed(reason) => {
                 set_state(&mut tx, claim, "failed", Some(reason)).await?;
                 delete(&mut tx, claim).await?;
+                super::live::append(&mut tx, claim.event, LiveKind::Failed, claim.photo, None).await?;
             }
             JobOutcome::Again => {
                 sqlx::query("UPDATE jobs SET run_after = ?, attempts = MAX(attempts - 1, 0) WHERE photo = ?")
@@ -202,6 +231,20 @@ impl Catalog {
         let row = sqlx::query("SELECT COUNT(*), COALESCE(SUM(waiting), 0) FROM jobs").fetch_one(&self.readers).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
+}
+
+/// Tells everybody that the photo can be found, and the guests in it that it is theirs. The enrolments are those of this
+/// very transaction: whoever enrols later finds the photo in the gallery, so nobody falls between the two.
+async fn announce(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, matcher: &Matcher<'_>) -> Result<()> {
+    super::live::append(tx, claim.event, LiveKind::Indexed, claim.photo, None).await?;
+    if !super::photos::is_shown(tx, claim.seq).await? {
+        return Ok(());
+    }
+    let enrolments = super::guests::enrolments_of_event(tx, claim.event, matcher.pack).await?;
+    for (guest, kind) in (matcher.find)(&enrolments) {
+        super::live::append(tx, claim.event, kind, claim.photo, Some(guest)).await?;
+    }
+    Ok(())
 }
 
 async fn set_pictures(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, indexed: &Indexed) -> Result<()> {

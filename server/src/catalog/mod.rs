@@ -7,6 +7,7 @@ mod events;
 mod faces;
 mod guests;
 mod jobs;
+mod live;
 mod photos;
 mod uploads;
 
@@ -22,8 +23,9 @@ use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
 
 pub(crate) use events::Machine;
 pub(crate) use faces::NewFace;
-pub(crate) use guests::Guest;
-pub(crate) use jobs::{Claim, Indexed, JobOutcome};
+pub(crate) use guests::{Guest, GuestEnrolment};
+pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher};
+pub(crate) use live::LiveEntry;
 pub(crate) use photos::{Photo, PhotoFilter};
 pub(crate) use uploads::{Accepted, NewUpload, UploadRow};
 

@@ -52,6 +52,12 @@ pub(super) async fn bump(tx: &mut Transaction<'static, Sqlite>, event: EventId) 
     Ok(())
 }
 
+/// Whether guests may see a photo, in this transaction.
+pub(super) async fn is_shown(tx: &mut Transaction<'static, Sqlite>, seq: i64) -> Result<bool> {
+    let sql = format!("SELECT 1 FROM photos WHERE seq = ? AND {SHOWN}");
+    Ok(sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seq).fetch_optional(&mut **tx).await?.is_some())
+}
+
 fn state(row: &SqliteRow) -> Result<PhotoState> {
     Ok(match row.try_get::<&str, _>("state")? {
         "received" => PhotoState::Received,

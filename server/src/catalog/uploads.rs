@@ -1,6 +1,6 @@
 //! Rows of resumable uploads. The offset in a row is the truth: those bytes are on stable storage.
 
-use findme_common::protocol::Kind;
+use findme_common::protocol::{Kind, LiveKind};
 use findme_common::{Digest, EventId, PhotoId, UploadId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
@@ -184,12 +184,9 @@ impl Catalog {
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 1 {
-            let seq = upsert_photo(&mut tx, new, stored).await?;
-            sqlx::query("INSERT INTO jobs (photo, event) VALUES (?, ?) ON CONFLICT (photo) DO UPDATE SET waiting = 0, attempts = 0, run_after = 0, lease = NULL, lease_until = 0")
-                .bind(seq)
-                .bind(new.event.as_bytes().as_slice())
-                .execute(&mut *tx)
-                .await?;
+            if let Some(seq) = upsert_photo(&mut tx, new, stored).await? {
+                super::jobs::enqueue(&mut tx, new.event, seq).await?;
+            }
             if let Some(old) = new.replaces {
                 sqlx::query("INSERT INTO replacements (event, old, new) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
                     .bind(new.event.as_bytes().as_slice())
@@ -198,6 +195,7 @@ impl Catalog {
                     .execute(&mut *tx)
                     .await?;
             }
+            super::live::append(&mut tx, new.event, LiveKind::Received, new.photo, None).await?;
             super::photos::bump(&mut tx, new.event).await?;
         }
         tx.commit().await?;
@@ -205,18 +203,21 @@ impl Catalog {
     }
 }
 
-/// Adds the original or the preview to its photo, creating the photo when the other one has not come yet.
-async fn upsert_photo(tx: &mut Transaction<'static, Sqlite>, new: &NewUpload, stored: &Digest) -> Result<i64> {
+/// Adds the original or the preview to its photo, creating the photo when the other one has not come yet. `None` when
+/// that tells the photo nothing new (its upload was freed and sent again): then there is nothing to index either.
+async fn upsert_photo(tx: &mut Transaction<'static, Sqlite>, new: &NewUpload, stored: &Digest) -> Result<Option<i64>> {
     let sql = match new.kind {
         Kind::Original => {
             "INSERT INTO photos (event, id, name, accepted_at, digest, bytes) VALUES (?, ?, ?, ?, ?, ?)
              ON CONFLICT (event, id) DO UPDATE SET digest = excluded.digest, bytes = excluded.bytes, name = excluded.name,
                  state = CASE state WHEN 'failed' THEN 'received' ELSE state END, reason = NULL
+             WHERE photos.digest IS NOT excluded.digest
              RETURNING seq"
         }
         Kind::Preview => {
             "INSERT INTO photos (event, id, name, accepted_at, has_preview) VALUES (?, ?, ?, ?, 1)
-             ON CONFLICT (event, id) DO UPDATE SET has_preview = 1 RETURNING seq"
+             ON CONFLICT (event, id) DO UPDATE SET has_preview = 1 WHERE digest IS NULL AND has_preview = 0
+             RETURNING seq"
         }
     };
     let mut query = sqlx::query(sql)
@@ -227,5 +228,5 @@ async fn upsert_photo(tx: &mut Transaction<'static, Sqlite>, new: &NewUpload, st
     if new.kind == Kind::Original {
         query = query.bind(stored.as_bytes().as_slice()).bind(new.length as i64);
     }
-    Ok(query.fetch_one(&mut **tx).await?.try_get(0)?)
+    Ok(query.fetch_optional(&mut **tx).await?.map(|row| row.try_get(0)).transpose()?)
 }

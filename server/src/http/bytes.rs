@@ -85,7 +85,9 @@ async fn find(app: &App, viewer: Viewer, id: &str) -> Result<(PhotoId, Photo), A
     let photo = app.catalog.photo(viewer.event(), id).await?.ok_or_else(nothing)?;
     match viewer {
         Viewer::Photographer(_) => Ok((id, photo)),
-        Viewer::Guest(_) if photo.shown || !photo.ready => Ok((id, photo)),
+        // Bytes that no decoder has seen are not shown to guests.
+        Viewer::Guest(_) if !photo.ready => Err(not_ready()),
+        Viewer::Guest(_) if photo.shown => Ok((id, photo)),
         Viewer::Guest(_) => Err(nothing()),
     }
 }

@@ -6,6 +6,7 @@ mod bytes;
 mod guests;
 mod health;
 mod lists;
+mod live;
 mod pages;
 mod problem;
 mod uploads;
@@ -24,8 +25,10 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 
 pub(crate) use accept::serve;
 use problem::ApiError;
+use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
+use crate::live::Live;
 use crate::matching::Matching;
 use crate::store::PhotoStore;
 use crate::uploads::Uploads;
@@ -43,6 +46,9 @@ pub(crate) struct App {
     pub(crate) store: PhotoStore,
     pub(crate) uploads: Uploads,
     pub(crate) matching: Matching,
+    pub(crate) live: Live,
+    /// Ends streams that would otherwise never end.
+    pub(crate) shutdown: CancellationToken,
     pub(crate) limits: Limits,
     /// What guests' links begin with; taken from the request's `Host` when not set.
     pub(crate) public_url: Option<String>,
@@ -102,6 +108,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(path::JOIN, post(guests::join))
         .route(path::SELFIE, post(guests::selfie).delete(guests::erase).layer(DefaultBodyLimit::max(MAX_SELFIE)))
         .route(path::ME, get(guests::me))
+        .route(path::LIVE, get(live::live))
         .route(path::LIVEZ, get(health::livez))
         .route(path::READYZ, get(health::readyz))
         .merge(lists)

@@ -79,12 +79,10 @@ impl World {
     }
 
     /// Changes rows behind the machine's back.
-    async fn sql(&self, statements: &[&'static str]) {
+    async fn sql(&self, statements: &str) {
         let file = self.dir.path().join("findme.sqlite");
         let mut db: SqliteConnection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
-        for statement in statements {
-            sqlx::query(*statement).execute(&mut db).await.unwrap();
-        }
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statements.to_owned())).execute(&mut db).await.unwrap();
     }
 
     /// Exactly one photo, of exactly these bytes, with exactly one job, and nothing left over.
@@ -174,10 +172,12 @@ enum Crash {
     AtRest,
     /// Bytes were written and not recorded yet; some of them may be rubbish.
     UnrecordedTail,
-    /// The last offset was recorded; nothing was renamed.
+    /// All bytes are there, the last of them not recorded; nothing was renamed.
     BeforeRename,
-    /// Renamed into place; neither photo nor job were committed.
+    /// Renamed into place; neither offset nor photo nor job were committed.
     AfterRename,
+    /// All bytes are there and recorded, because the request that brought the last ones broke; nothing was renamed.
+    AllRecorded,
     /// A staged file whose row was never committed.
     Orphan,
 }
@@ -200,6 +200,7 @@ fn op() -> impl Strategy<Value = Op> {
             Just(Crash::UnrecordedTail),
             Just(Crash::BeforeRename),
             Just(Crash::AfterRename),
+            Just(Crash::AllRecorded),
             Just(Crash::Orphan)
         ]
         .prop_map(Op::Crash),
@@ -382,8 +383,6 @@ impl Client {
     /// Dies as if at that point: what the disk would hold is made, then a new process recovers.
     async fn crash(&mut self, id: UploadId, crash: Crash) {
         let (staged, published) = (self.world.staged(id), self.world.published(&self.bytes));
-        let uncommitted =
-            ["DELETE FROM jobs", "DELETE FROM photos", "UPDATE uploads SET complete = 0, touched_at = touched_at - 1"];
         match crash {
             Crash::AtRest => {}
             Crash::UnrecordedTail if staged.exists() => {
@@ -392,13 +391,16 @@ impl Client {
                 file.write_all(b"never recorded").unwrap();
             }
             // Only right while the client was not told of its receipt: an answer comes after the commit.
-            Crash::BeforeRename | Crash::AfterRename if self.reported < self.bytes.len() as u64 && !self.complete => {
-                let result = self.world.append(id, self.reported, &self.bytes[self.reported as usize..]).await;
+            Crash::BeforeRename | Crash::AfterRename | Crash::AllRecorded if !self.complete => {
+                let at = self.reported;
+                let result = self.world.append(id, at, &self.bytes[at as usize..]).await;
                 if result.is_ok() {
-                    if matches!(crash, Crash::BeforeRename) {
+                    if !matches!(crash, Crash::AfterRename) {
                         std::fs::rename(&published, &staged).unwrap();
                     }
-                    self.world.sql(&uncommitted).await;
+                    let at = if matches!(crash, Crash::AllRecorded) { self.bytes.len() as u64 } else { at };
+                    let uncommitted = format!("UPDATE uploads SET complete = 0, offset = {at}");
+                    self.world.sql(&format!("DELETE FROM jobs; DELETE FROM photos; {uncommitted}")).await;
                 } else {
                     self.started_over();
                 }
@@ -407,7 +409,7 @@ impl Client {
                 let orphan = self.world.staged(UploadId::random().unwrap());
                 std::fs::write(orphan, b"orphan").unwrap();
             }
-            Crash::UnrecordedTail | Crash::BeforeRename | Crash::AfterRename => {}
+            Crash::UnrecordedTail | Crash::BeforeRename | Crash::AfterRename | Crash::AllRecorded => {}
         }
         self.world.reopen().await;
         self.stand().await;
@@ -506,7 +508,7 @@ async fn wrong_bytes_that_were_complete_at_a_crash_start_over() {
     let mut file = bytes.clone();
     file[0] ^= 1;
     std::fs::write(world.staged(id), &file).unwrap();
-    world.sql(&["UPDATE uploads SET offset = length"]).await;
+    world.sql("UPDATE uploads SET offset = length").await;
     world.reopen().await;
     assert_eq!(world.uploads.stand(world.event, id).await.unwrap().offset, 0);
     world.append(id, 0, &bytes).await.unwrap();
@@ -539,11 +541,10 @@ async fn a_deleted_photo_is_not_taken_again() {
     let id = world.create(&bytes).await.id;
     world.append(id, 0, &bytes).await.unwrap();
     world
-        .sql(&[
-            "INSERT INTO tombstones (event, photo, deleted_at) SELECT event, id, 0 FROM photos",
-            "DELETE FROM photos",
-            "DELETE FROM uploads",
-        ])
+        .sql(
+            "INSERT INTO tombstones (event, photo, deleted_at) SELECT event, id, 0 FROM photos;
+             DELETE FROM photos; DELETE FROM uploads",
+        )
         .await;
     let again = world.uploads.create(world.new_upload(&bytes)).await;
     assert!(matches!(again, Err(UploadError::Deleted)), "{again:?}");
@@ -575,7 +576,7 @@ async fn only_abandoned_uploads_expire() {
     world.append(old_id, 0, &old[..5]).await.unwrap();
     let done_id = world.create(&done).await.id;
     world.append(done_id, 0, &done).await.unwrap();
-    world.sql(&["UPDATE uploads SET touched_at = 1000"]).await;
+    world.sql("UPDATE uploads SET touched_at = 1000").await;
     let new_id = world.create(&new).await.id;
     assert_eq!(world.uploads.expire(2000).await.unwrap(), 1);
     assert!(matches!(world.uploads.stand(world.event, old_id).await, Err(UploadError::NotFound)));
@@ -592,7 +593,7 @@ async fn only_abandoned_uploads_expire() {
 async fn an_upload_that_is_being_written_does_not_expire() {
     let world = World::new().await;
     let id = world.create(b"hello").await.id;
-    world.sql(&["UPDATE uploads SET touched_at = 1000"]).await;
+    world.sql("UPDATE uploads SET touched_at = 1000").await;
     let (stalled, taken) = stalling(b"he", 2);
     let (uploads, event) = (world.uploads.clone(), world.event);
     let writing = tokio::spawn(async move { uploads.append(event, id, 0, stalled).await });

@@ -1,0 +1,90 @@
+//! The live log: what happened, in order, durable. Entries are written in the transaction of what they tell about, so
+//! that a listener who replays from an id misses nothing and hears of nothing that did not happen.
+
+use findme_common::protocol::LiveKind;
+use findme_common::{EventId, GuestId, PhotoId};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::{Catalog, CatalogError, Result, id_column};
+use crate::clock::now_ms;
+
+/// One entry of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LiveEntry {
+    /// Its id; grows over all events of the server.
+    pub(crate) seq: i64,
+    /// The event it happened in.
+    pub(crate) event: EventId,
+    /// What happened.
+    pub(crate) kind: LiveKind,
+    /// To which photo.
+    pub(crate) photo: PhotoId,
+    /// For whom alone; `None`: for all who may see the photo.
+    pub(crate) guest: Option<GuestId>,
+}
+
+pub(super) async fn append(
+    tx: &mut Transaction<'static, Sqlite>,
+    event: EventId,
+    kind: LiveKind,
+    photo: PhotoId,
+    guest: Option<GuestId>,
+) -> Result<()> {
+    sqlx::query("INSERT INTO live (event, kind, photo, guest, at) VALUES (?, ?, ?, ?, ?)")
+        .bind(event.as_bytes().as_slice())
+        .bind(kind.as_str())
+        .bind(photo.as_bytes().as_slice())
+        .bind(guest.as_ref().map(|guest| guest.as_bytes().as_slice()))
+        .bind(now_ms())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+fn entry(row: &SqliteRow) -> Result<LiveEntry> {
+    let kind = LiveKind::of_word(row.try_get("kind")?).ok_or(CatalogError::Damaged("an unknown kind of live entry"))?;
+    let guest = match row.try_get::<Option<Vec<u8>>, _>("guest")? {
+        Some(_) => Some(id_column!(row, "guest", GuestId)?),
+        None => None,
+    };
+    Ok(LiveEntry {
+        seq: row.try_get("seq")?,
+        event: id_column!(row, "event", EventId)?,
+        kind,
+        photo: id_column!(row, "photo", PhotoId)?,
+        guest,
+    })
+}
+
+impl Catalog {
+    /// Entries of all events after `after`, oldest first, `limit` at most.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn live_after(&self, after: i64, limit: u32) -> Result<Vec<LiveEntry>> {
+        let rows =
+            sqlx::query("SELECT * FROM live WHERE seq > ? ORDER BY seq LIMIT ?").bind(after).bind(i64::from(limit));
+        rows.fetch_all(&self.readers).await?.iter().map(entry).collect()
+    }
+
+    /// Entries of one event after `after`, oldest first, `limit` at most.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn live_of_event_after(&self, event: EventId, after: i64, limit: u32) -> Result<Vec<LiveEntry>> {
+        let rows = sqlx::query("SELECT * FROM live WHERE event = ? AND seq > ? ORDER BY seq LIMIT ?")
+            .bind(event.as_bytes().as_slice())
+            .bind(after)
+            .bind(i64::from(limit));
+        rows.fetch_all(&self.readers).await?.iter().map(entry).collect()
+    }
+
+    /// Id of the newest entry; 0 when there is none.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn live_end(&self) -> Result<i64> {
+        Ok(sqlx::query("SELECT COALESCE(MAX(seq), 0) FROM live").fetch_one(&self.readers).await?.try_get(0)?)
+    }
+}

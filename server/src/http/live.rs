@@ -1,0 +1,123 @@
+//! `GET /api/live`: server-sent events from the durable log. Each has the log's id; who reconnects with `Last-Event-ID`
+//! hears what was missed, whichever process answers.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use findme_common::protocol::{LiveEvent, LiveKind};
+use futures_util::Stream;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::App;
+use super::auth::Viewer;
+use super::problem::ApiError;
+use crate::catalog::LiveEntry;
+
+/// A comment this often keeps proxies and phones from giving the connection up.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Entries that are replayed at once.
+const BATCH: u32 = 500;
+
+pub(crate) async fn live(
+    State(app): State<Arc<App>>,
+    viewer: Viewer,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    // Subscribed before the table is read: what comes in between is in one of the two.
+    let news = app.live.subscribe();
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let after = match last {
+        Some(after) => after,
+        None => app.catalog.live_end().await?,
+    };
+    let listener = Listener { app, viewer, news, after, waiting: VecDeque::new(), replay: true, greeted: false };
+    let events = Sse::new(stream(listener)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
+    let mut response = events.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx would hold events back.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// One open connection.
+struct Listener {
+    app: Arc<App>,
+    viewer: Viewer,
+    news: broadcast::Receiver<LiveEntry>,
+    /// Everything up to here was told or is not for this viewer.
+    after: i64,
+    waiting: VecDeque<LiveEntry>,
+    /// The table has to be read before more news are taken.
+    replay: bool,
+    greeted: bool,
+}
+
+impl Listener {
+    /// Whether an entry is for this viewer.
+    fn hears(&self, entry: &LiveEntry) -> bool {
+        if entry.event != self.viewer.event() {
+            return false;
+        }
+        match self.viewer {
+            Viewer::Photographer(_) => entry.guest.is_none(),
+            Viewer::Guest(guest) => match entry.guest {
+                Some(whose) => whose == guest.id,
+                None => entry.kind == LiveKind::Indexed,
+            },
+        }
+    }
+
+    /// The next entry for this viewer; `None` when the server stops or the table cannot be read (the client comes again).
+    async fn next(&mut self) -> Option<LiveEntry> {
+        loop {
+            if let Some(entry) = self.waiting.pop_front() {
+                self.after = entry.seq;
+                if self.hears(&entry) {
+                    return Some(entry);
+                }
+                continue;
+            }
+            if self.replay {
+                let read = self.app.catalog.live_of_event_after(self.viewer.event(), self.after, BATCH).await.ok()?;
+                self.replay = read.len() == BATCH as usize;
+                self.waiting = read.into();
+                continue;
+            }
+            let news = tokio::select! {
+                news = self.news.recv() => news,
+                () = self.app.shutdown.cancelled() => return None,
+            };
+            match news {
+                Ok(entry) if entry.seq > self.after => self.waiting.push_back(entry),
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => self.replay = true,
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+}
+
+fn stream(listener: Listener) -> impl Stream<Item = Result<Event, Infallible>> {
+    futures_util::stream::unfold(listener, |mut listener| async {
+        if !listener.greeted {
+            listener.greeted = true;
+            // The id lets a client that hears nothing before it is cut off come back without a gap.
+            let hello =
+                Event::default().retry(Duration::from_secs(2)).id(listener.after.to_string()).event("hello").data("{}");
+            return Some((Ok(hello), listener));
+        }
+        let entry = listener.next().await?;
+        let data = serde_json::to_string(&LiveEvent { kind: entry.kind, photo: entry.photo }).unwrap_or_default();
+        let event = Event::default().id(entry.seq.to_string()).event(entry.kind.as_str()).data(data);
+        Some((Ok(event), listener))
+    })
+}

@@ -1,0 +1,75 @@
+//! Spreads the live log: one reader of the table per process, any number of listeners. The table is the truth; what is
+//! sent here is only a copy of it, and whoever falls behind reads the table again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{Catalog, LiveEntry};
+
+/// Entries that a slow listener may be behind before it reads the table instead.
+const BACKLOG: usize = 1024;
+
+/// Entries that are read at once.
+const BATCH: u32 = 500;
+
+/// Other processes write to the same log; this is how late their entries may be.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The log of one process's listeners.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    catalog: Catalog,
+    news: Arc<Notify>,
+    sender: broadcast::Sender<LiveEntry>,
+}
+
+impl Live {
+    pub(crate) fn new(catalog: Catalog) -> Self {
+        Self { catalog, news: Arc::default(), sender: broadcast::channel(BACKLOG).0 }
+    }
+
+    /// Says that something was written to the log.
+    pub(crate) fn wake(&self) {
+        self.news.notify_one();
+    }
+
+    /// Entries from now on. Subscribe before reading the table, and drop what was read already.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<LiveEntry> {
+        self.sender.subscribe()
+    }
+
+    /// Reads the table and spreads what is new, until `shutdown`.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut last = None;
+        while !shutdown.is_cancelled() {
+            if let Err(error) = self.spread(&mut last).await {
+                tracing::error!(%error, "the live log cannot be read");
+            }
+            tokio::select! {
+                () = self.news.notified() => {}
+                () = tokio::time::sleep(POLL) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    async fn spread(&self, last: &mut Option<i64>) -> crate::catalog::Result<()> {
+        let mut after = match *last {
+            Some(after) => after,
+            None => self.catalog.live_end().await?,
+        };
+        loop {
+            *last = Some(after);
+            let entries = self.catalog.live_after(after, BATCH).await?;
+            let Some(newest) = entries.last() else { return Ok(()) };
+            after = newest.seq;
+            for entry in entries {
+                // No listener is no error.
+                let _ = self.sender.send(entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! What the watcher is asked to do: [`Args`] as typed, [`Config`] as resolved and checked.
+//!
+//! Precedence: flag, environment (`FINDME_*`), config file, default. Nothing inside a watched folder is ever obeyed.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use findme_common::PhotographerToken;
+use reqwest::Url;
+use serde::Deserialize;
+
+use crate::names::Wanted;
+use crate::queue::Order;
+use crate::settle::Patience;
+
+const DEFAULT_LISTEN: &str = "0.0.0.0:8420";
+const DEFAULT_JOBS: u8 = 4;
+const DEFAULT_SETTLE: Duration = Duration::from_millis(400);
+
+/// Watch folders and send every finished photo to a FindMe server.
+///
+/// Nothing is sent twice, and nothing in the folders is ever changed, moved or deleted.
+#[derive(Debug, Parser)]
+#[command(name = "findme-watch", version, max_term_width = 100)]
+pub struct Args {
+    /// Folders to watch, with everything below them
+    #[arg(required = true, value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+
+    /// Address of the server, for example https://photos.example
+    #[arg(long, env = "FINDME_SERVER", value_name = "URL", conflicts_with = "serve")]
+    pub server: Option<String>,
+
+    /// File with the photographer token (or put the token itself into FINDME_TOKEN)
+    #[arg(long, env = "FINDME_TOKEN_FILE", value_name = "PATH")]
+    pub token_file: Option<PathBuf>,
+
+    /// Send what is there, wait until the server has indexed it, and end
+    #[arg(long)]
+    pub once: bool,
+
+    /// End with code 4 when the server gives no answer for so long [with --once: 30]
+    #[arg(long, env = "FINDME_GIVE_UP", value_name = "SECONDS")]
+    pub give_up: Option<u64>,
+
+    /// Be the server too: everything on this laptop, no internet needed
+    #[arg(long)]
+    pub serve: bool,
+
+    /// With --serve: where guests reach the server [default: 0.0.0.0:8420]
+    #[arg(long, env = "FINDME_LISTEN", value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+
+    /// With --serve: folder with the face models
+    #[arg(long, env = "FINDME_MODELS", value_name = "DIR")]
+    pub models: Option<PathBuf>,
+
+    /// With --serve: whether faces are searched
+    #[arg(long, env = "FINDME_FACES")]
+    pub faces: Option<Faces>,
+
+    /// Folder for the manifests and, with --serve, for all photos [default: the system's data folder]
+    #[arg(long, env = "FINDME_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Where to keep what is known about the event's photos [default: by event in the data folder]
+    #[arg(long, env = "FINDME_MANIFEST", value_name = "PATH")]
+    pub manifest: Option<PathBuf>,
+
+    /// How to report [default: auto, progress on a terminal and plain lines elsewhere]
+    #[arg(long, env = "FINDME_OUTPUT")]
+    pub output: Option<Output>,
+
+    /// Photos that are sent at the same time [default: 4]
+    #[arg(long, env = "FINDME_JOBS", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub jobs: Option<u8>,
+
+    /// How long a file must be quiet where the system does not tell when it is finished [default: 400]
+    #[arg(long, env = "FINDME_SETTLE", value_name = "MS")]
+    pub settle: Option<u64>,
+
+    /// List the folders every so many seconds instead of being notified
+    #[arg(long, env = "FINDME_POLL", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub poll: Option<u64>,
+
+    /// Send only files that match (may be given several times)
+    #[arg(long, value_name = "GLOB")]
+    pub include: Vec<String>,
+
+    /// Do not send files that match (may be given several times)
+    #[arg(long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+
+    /// Send RAW files too
+    #[arg(long)]
+    pub raw: bool,
+
+    /// Which photo goes first [default: newest]
+    #[arg(long, env = "FINDME_ORDER")]
+    pub order: Option<OrderArg>,
+
+    /// Say what would be sent; send and record nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// How to report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// Progress on a terminal, plain lines elsewhere.
+    #[default]
+    Auto,
+    /// Bars.
+    Progress,
+    /// Lines for people.
+    Plain,
+    /// One JSON object a line.
+    Json,
+    /// Only what went wrong.
+    Quiet,
+}
+
+/// Whether faces are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Faces {
+    /// On this machine.
+    #[default]
+    Local,
+    /// Not at all.
+    Off,
+}
+
+/// Which photo goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OrderArg {
+    /// What guests are waiting for.
+    Newest,
+    /// As they were taken.
+    Oldest,
+}
+
+/// The config file, `findme/config.toml` in the system's config folder. Every key is a flag's name.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ConfigFile {
+    server: Option<String>,
+    token_file: Option<PathBuf>,
+    give_up: Option<u64>,
+    listen: Option<SocketAddr>,
+    models: Option<PathBuf>,
+    faces: Option<Faces>,
+    data: Option<PathBuf>,
+    manifest: Option<PathBuf>,
+    output: Option<Output>,
+    jobs: Option<u8>,
+    settle: Option<u64>,
+    poll: Option<u64>,
+    include: Option<Vec<String>>,
+    exclude: Option<Vec<String>>,
+    raw: Option<bool>,
+    order: Option<OrderArg>,
+}
+
+/// Where the photos go.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    /// To a server somewhere.
+    Server { url: Url, token: PhotographerToken },
+    /// To a server that this process starts.
+    #[cfg_attr(not(feature = "venue"), allow(dead_code))]
+    Venue(VenueConfig),
+}
+
+/// What the server in this process is to be.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "venue"), allow(dead_code))]
+pub(crate) struct VenueConfig {
+    pub(crate) data: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) models: Option<PathBuf>,
+    pub(crate) faces: Faces,
+}
+
+/// What the watcher does, resolved and checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Canonical, none below another.
+    pub(crate) folders: Vec<PathBuf>,
+    pub(crate) destination: Destination,
+    pub(crate) once: bool,
+    pub(crate) give_up: Option<Duration>,
+    pub(crate) data: PathBuf,
+    pub(crate) manifest: Option<PathBuf>,
+    pub(crate) output: Output,
+    pub(crate) jobs: usize,
+    pub(crate) patience: Patience,
+    pub(crate) poll: Option<Duration>,
+    pub(crate) wanted: Wanted,
+    pub(crate) order: Order,
+    pub(crate) dry_run: bool,
+}
+
+/// Why the options make no sense together.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A folder to watch is not there, or is no folder.
+    #[error("{}: {why}", path.display())]
+    Folder {
+        /// As given.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Neither `--server` nor `--serve`.
+    #[error("where to? Give --server URL (or FINDME_SERVER) and a token, or --serve to be the server on this laptop")]
+    NoDestination,
+    /// The server's address is no URL.
+    #[error("--server {text}: {why}")]
+    Server {
+        /// As given.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No token, or none that can be read.
+    #[error("{0}")]
+    Token(String),
+    /// A pattern is malformed.
+    #[error("{0}")]
+    Glob(#[from] globset::Error),
+    /// The config file cannot be read or understood.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// The config file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The system names no folder for a program's data.
+    #[error("this system names no data folder; give --data DIR")]
+    NoDataFolder,
+}
+
+impl Config {
+    /// Resolves what was typed with environment and config file. `token` is the value of `FINDME_TOKEN`.
+    ///
+    /// # Errors
+    /// See [`ConfigError`]; all of them are the user's to mend.
+    pub fn resolve(args: Args, token: Option<String>) -> Result<Self, ConfigError> {
+        let folders = directories::ProjectDirs::from("", "", "findme");
+        let file = match &folders {
+            Some(folders) => read_config_file(&folders.config_dir().join("config.toml"))?,
+            None => ConfigFile::default(),
+        };
+        let data = folders.map(|folders| folders.data_dir().to_owned());
+        Self::combine(args, token, file, data)
+    }
+
+    fn combine(
+        args: Args,
+        token: Option<String>,
+        file: ConfigFile,
+        system_data: Option<PathBuf>,
+    ) -> Result<Self, ConfigError> {
+        let data = args.data.or(file.data).or(system_data).ok_or(ConfigError::NoDataFolder)?;
+        let destination = if args.serve {
+            let default = DEFAULT_LISTEN.parse().expect("the default address is a literal that parses");
+            Destination::Venue(VenueConfig {
+                data: data.clone(),
+                listen: args.listen.or(file.listen).unwrap_or(default),
+                models: args.models.or(file.models),
+                faces: args.faces.or(file.faces).unwrap_or_default(),
+            })
+        } else {
+            let text = args.server.or(file.server).ok_or(ConfigError::NoDestination)?;
+            let url = parse_server(&text)?;
+            Destination::Server { url, token: find_token(args.token_file, token, file.token_file)? }
+        };
+        let (hard, busy) = if args.once { (10, Some(Duration::from_secs(300))) } else { (60, None) };
+        let quiet = args.settle.or(file.settle).map_or(DEFAULT_SETTLE, Duration::from_millis);
+        let include = if args.include.is_empty() { file.include.unwrap_or_default() } else { args.include };
+        let exclude = if args.exclude.is_empty() { file.exclude.unwrap_or_default() } else { args.exclude };
+        let give_up = args.give_up.or(file.give_up).or(args.once.then_some(30));
+        Ok(Self {
+            folders: canonical(&args.folders)?,
+            destination,
+            once: args.once,
+            give_up: give_up.map(Duration::from_secs),
+            data,
+            manifest: args.manifest.or(file.manifest),
+            output: args.output.or(file.output).unwrap_or_default(),
+            jobs: usize::from(args.jobs.or(file.jobs).unwrap_or(DEFAULT_JOBS).max(1)),
+            patience: Patience { quiet, hard: Duration::from_secs(hard).max(quiet), busy },
+            poll: args.poll.or(file.poll).map(|seconds| Duration::from_secs(seconds.max(1))),
+            wanted: Wanted::new(&include, &exclude, args.raw || file.raw.unwrap_or(false))?,
+            order: match args.order.or(file.order) {
+                Some(OrderArg::Oldest) => Order::Oldest,
+                Some(OrderArg::Newest) | None => Order::Newest,
+            },
+            dry_run: args.dry_run,
+        })
+    }
+}
+
+fn read_config_file(path: &Path) -> Result<ConfigFile, ConfigError> {
+    let problem = |why: String| ConfigError::File { path: path.to_owned(), why };
+    match fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map_err(|error| problem(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(ConfigFile::default()),
+        Err(error) => Err(problem(error.to_string())),
+    }
+}
+
+fn parse_server(text: &str) -> Result<Url, ConfigError> {
+    let problem = |why: &str| ConfigError::Server { text: text.to_owned(), why: why.to_owned() };
+    let url = Url::parse(text).map_err(|error| problem(&error.to_string()))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err(problem("an address begins with http:// or https://")),
+    }
+}
+
+fn find_token(
+    flag: Option<PathBuf>,
+    environment: Option<String>,
+    file: Option<PathBuf>,
+) -> Result<PhotographerToken, ConfigError> {
+    let (text, whence) = match (flag, environment, file) {
+        (Some(path), _, _) | (None, None, Some(path)) => {
+            let text = fs::read_to_string(&path)
+                .map_err(|error| ConfigError::Token(format!("token file {}: {error}", path.display())))?;
+            (text, format!("token file {}", path.display()))
+        }
+        (None, Some(text), _) => (text, "FINDME_TOKEN".to_owned()),
+        (None, None, None) => {
+            let way_out = "no photographer token: give --token-file PATH, or put it into FINDME_TOKEN";
+            return Err(ConfigError::Token(way_out.into()));
+        }
+    };
+    text.trim().parse().map_err(|_| {
+        ConfigError::Token(format!("{whence} holds no photographer token (one begins with fmp. and has three parts)"))
+    })
+}
+
+/// The folders as the file system names them, without those that lie below another.
+fn canonical(folders: &[PathBuf]) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut found = Vec::new();
+    for path in folders {
+        let problem = |why: String| ConfigError::Folder { path: path.clone(), why };
+        let folder = fs::canonicalize(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => problem("there is no such folder".into()),
+            _ => problem(error.to_string()),
+        })?;
+        if !folder.is_dir() {
+            return Err(problem("is not a folder".into()));
+        }
+        fs::read_dir(&folder).map_err(|error| problem(error.to_string()))?;
+        found.push(folder);
+    }
+    // Above sorts before below; the stable order of the rest is what the user typed.
+    let all = found.clone();
+    let mut kept: Vec<PathBuf> = Vec::new();
+    for folder in found {
+        let below_another = all.iter().any(|other| *other != folder && folder.starts_with(other));
+        if !below_another && !kept.contains(&folder) {
+            kept.push(folder);
+        }
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "fmp.00112233445566778899aabbccddeeff.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn resolve(args: &[&str], token: Option<&str>, file: &str) -> Result<Config, ConfigError> {
+        let folder = std::env::temp_dir();
+        let args =
+            ["findme-watch", folder.to_str().unwrap()].into_iter().chain(args.iter().copied()).collect::<Vec<_>>();
+        let args = Args::try_parse_from(args).unwrap();
+        Config::combine(args, token.map(str::to_owned), toml::from_str(file).unwrap(), Some("/data".into()))
+    }
+
+    fn server(config: &Config) -> &str {
+        match &config.destination {
+            Destination::Server { url, .. } => url.as_str(),
+            Destination::Venue(_) => "venue",
+        }
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+        let file = "server = 'http://file'\njobs = 7\nsettle = 100";
+        let config = resolve(&["--server", "http://flag"], Some(TOKEN), file).unwrap();
+        assert_eq!((server(&config), config.jobs), ("http://flag/", 7));
+        assert_eq!(config.patience.quiet, Duration::from_millis(100));
+        let config = resolve(&["--jobs", "2"], Some(TOKEN), file).unwrap();
+        assert_eq!((server(&config), config.jobs), ("http://file/", 2));
+        let config = resolve(&["--server", "http://flag"], Some(TOKEN), "").unwrap();
+        assert_eq!((config.jobs, config.order, config.output), (4, Order::Newest, Output::Auto));
+    }
+
+    #[test]
+    fn the_token_comes_from_flag_then_environment_then_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, byte: char| {
+            let path = dir.path().join(name);
+            let token = TOKEN.replace("00112233", &byte.to_string().repeat(8));
+            fs::write(&path, format!("{token}\n")).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let (flag, file) = (write("flag", 'a'), write("file", 'b'));
+        let first_byte = |args: &[&str], token| {
+            let args = [&["--server", "http://x"], args].concat();
+            let config = resolve(&args, token, &format!("token-file = '{file}'")).unwrap();
+            let Destination::Server { token, .. } = config.destination else { panic!("no server") };
+            token.event.as_bytes()[0]
+        };
+        assert_eq!(first_byte(&["--token-file", &flag], Some(TOKEN)), 0xaa);
+        assert_eq!(first_byte(&[], Some(TOKEN)), 0x00);
+        assert_eq!(first_byte(&[], None), 0xbb);
+    }
+
+    #[test]
+    fn mistakes_have_a_way_out() {
+        let message = |args: &[&str], token| resolve(args, token, "").unwrap_err().to_string();
+        assert!(message(&[], Some(TOKEN)).contains("--server"));
+        assert!(message(&["--server", "photos.example"], Some(TOKEN)).contains("photos.example"));
+        assert!(message(&["--server", "ftp://x"], Some(TOKEN)).contains("http://"));
+        assert!(message(&["--server", "http://x"], None).contains("FINDME_TOKEN"));
+        assert!(message(&["--server", "http://x"], Some("nonsense")).contains("fmp."));
+        let secret = message(&["--server", "http://x"], Some("fmp.secret"));
+        assert!(!secret.contains("secret"), "a message must not show a token: {secret}");
+    }
+
+    #[test]
+    fn a_folder_below_another_is_watched_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        fs::create_dir_all(a.join("below")).unwrap();
+        fs::create_dir(&b).unwrap();
+        let folders = canonical(&[b.clone(), a.join("below"), a.clone(), b.join("../b")]).unwrap();
+        assert_eq!(folders, [b.canonicalize().unwrap(), a.canonicalize().unwrap()]);
+        assert!(canonical(&[dir.path().join("none")]).is_err());
+    }
+
+    #[test]
+    fn a_key_that_nobody_knows_is_refused() {
+        assert!(toml::from_str::<ConfigFile>("severr = 'http://x'").is_err());
+    }
+}

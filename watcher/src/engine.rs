@@ -1,0 +1,550 @@
+//! The loop: source → settle → fingerprint → plan → upload → manifest → report, one direction.
+//!
+//! One task owns all of it and decides; readings and uploads run beside it and only hand back what happened. A file is
+//! at every moment in exactly one place: settling, waiting to be read, waiting to be sent, being sent, or done.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use findme_common::manifest::{FailReason, FileState, PhotoState, SkipReason};
+use findme_common::media::Media;
+use findme_common::{Digest, EventId};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::fingerprint::{self, Content, Fingerprint, Reading, Stat};
+use crate::manifest::{FileRecord, Manifest, PhotoRecord};
+use crate::names::{self, Promise};
+use crate::plan::{AfterReading, BeforeReading, after_reading, before_reading};
+use crate::queue::{ByAge, Gate, Job, pause_after};
+use crate::report::{Event, Report, Totals};
+use crate::server::{Failure, Server};
+use crate::settle::{Settling, Signal, Step, Why};
+use crate::source::{Kind, Sighting};
+use crate::tus::{self, Parcel, Received};
+
+/// How long a file that vanished may take to come up under another name.
+const VANISHED_TRIES: u32 = 4;
+
+/// A file that could not be sent in this run.
+struct Failed {
+    stat: Stat,
+    digest: Option<Digest>,
+}
+
+/// Nothing more can be done.
+#[derive(Debug)]
+pub(crate) enum Fatal {
+    TokenRefused(String),
+    Manifest(crate::journal::WriteError),
+}
+
+/// Everything that one run knows. Its parts are driven by `run`.
+pub(crate) struct Engine {
+    pub(crate) config: Config,
+    pub(crate) server: Server,
+    pub(crate) event: EventId,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) report: Report,
+    settling: HashMap<PathBuf, Settling>,
+    timers: BinaryHeap<Reverse<(Instant, PathBuf)>>,
+    to_read: ByAge<PathBuf>,
+    pub(crate) readings: JoinSet<(PathBuf, Reading)>,
+    readers: usize,
+    queue: ByAge<Job>,
+    /// Jobs that failed for reasons of their own, and when they are tried again.
+    later: Vec<(Instant, Job)>,
+    pub(crate) uploads: JoinSet<(Job, Result<Received, Failure>)>,
+    gate: Gate,
+    /// Contents that wait to be sent or are being sent.
+    under_way: HashSet<Digest>,
+    refused: HashMap<Digest, FailReason>,
+    failed: HashMap<PathBuf, Failed>,
+    /// Skipped paths that are not worth an entry in the manifest.
+    unrecorded: HashSet<PathBuf>,
+    totals: Totals,
+    sent_bytes: Arc<AtomicU64>,
+    /// Something happened since the last rest.
+    pub(crate) restless: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(config: Config, server: Server, event: EventId, manifest: Arc<Manifest>, report: Report) -> Self {
+        let order = config.order;
+        let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
+        Self {
+            config,
+            server,
+            event,
+            manifest,
+            report,
+            settling: HashMap::new(),
+            timers: BinaryHeap::new(),
+            to_read: ByAge::new(order),
+            readings: JoinSet::new(),
+            readers,
+            queue: ByAge::new(order),
+            later: Vec::new(),
+            uploads: JoinSet::new(),
+            gate: Gate::default(),
+            under_way: HashSet::new(),
+            refused: HashMap::new(),
+            failed: HashMap::new(),
+            unrecorded: HashSet::new(),
+            totals: Totals::default(),
+            sent_bytes: Arc::new(AtomicU64::new(0)),
+            restless: true,
+        }
+    }
+
+    /// Where everything stands.
+    pub(crate) fn totals(&self) -> Totals {
+        let on_the_way = self.settling.len() + self.unsent();
+        Totals { failed: self.failed.len() as u64, on_the_way: on_the_way as u64, ..self.totals }
+    }
+
+    fn unsent(&self) -> usize {
+        self.queue.len() + self.later.len() + self.uploads.len()
+    }
+
+    /// Whether every file that was found has its word.
+    pub(crate) fn is_done(&self) -> bool {
+        self.settling.is_empty() && self.unsent() == 0
+    }
+
+    /// Whether the server is needed for what is left.
+    pub(crate) fn needs_server(&self) -> bool {
+        self.unsent() > 0
+    }
+
+    pub(crate) fn pulse(&mut self) {
+        let totals = self.totals();
+        self.report.pulse(totals, self.sent_bytes.load(Ordering::Relaxed));
+    }
+
+    // ---- source → settle -----------------------------------------------------------------------
+
+    /// The source has seen something.
+    pub(crate) fn sight(&mut self, sighting: Sighting) {
+        let Sighting { path, below, kind, signal } = sighting;
+        match kind {
+            Kind::Gone => self.gone(&path),
+            Kind::Symlink => self.skip_by_name(&path, SkipReason::Symlink, Fingerprint::default()),
+            Kind::Special => self.skip_by_name(&path, SkipReason::SpecialFile, Fingerprint::default()),
+            Kind::Unlistable(why) => {
+                if !self.failed.contains_key(&path) {
+                    let stat = Stat { fingerprint: Fingerprint::default(), changed_ns: 0 };
+                    self.fail(&path, stat, FailReason::CannotBeRead, &why, None);
+                }
+            }
+            Kind::File(stat) => match self.config.wanted.promise(&below) {
+                Promise::Photo => self.sight_photo(path, stat, signal),
+                Promise::Skip(SkipReason::Raw) if names::has_picture_beside(&path) => {
+                    self.skip_by_name(&path, SkipReason::RawOfPair, stat.fingerprint);
+                }
+                Promise::Skip(reason) => self.skip_by_name(&path, reason, stat.fingerprint),
+            },
+        }
+    }
+
+    fn gone(&mut self, path: &Path) {
+        // One that is being read will say so itself.
+        self.failed.remove(path);
+        if let Some(followed) = self.settling.get(path)
+            && !followed.is_being_read()
+        {
+            self.settling.remove(path);
+        }
+    }
+
+    fn sight_photo(&mut self, path: PathBuf, stat: Stat, signal: Signal) {
+        let now = Instant::now();
+        if let Some(followed) = self.settling.get_mut(&path) {
+            let step = followed.seen(&self.config.patience, now, stat, signal);
+            return self.step(path, step);
+        }
+        if self.failed.get(&path).is_some_and(|failed| failed.stat == stat) {
+            return;
+        }
+        let file = self.manifest.file(&path);
+        let photo = match file.map(|file| file.state) {
+            Some(FileState::Photo { digest, .. }) => self.manifest.photo(&digest).map(|photo| photo.state),
+            _ => None,
+        };
+        match before_reading(file.as_ref(), photo.as_ref(), stat.fingerprint) {
+            BeforeReading::Known(state) => self.count_known(&path, state),
+            BeforeReading::Send(digest) if self.under_way.contains(&digest) => {}
+            BeforeReading::Send(digest) => self.send_known(path, stat, digest),
+            BeforeReading::Read => {
+                self.restless = true;
+                if file.is_none_or(|file| file.fingerprint != stat.fingerprint) {
+                    self.report.tell(&Event::Found { path: &path, bytes: stat.fingerprint.bytes });
+                }
+                let (settling, step) = Settling::begin(&self.config.patience, now, stat, stat.age(), signal);
+                self.settling.insert(path.clone(), settling);
+                self.step(path, step);
+            }
+        }
+    }
+
+    fn count_known(&mut self, path: &Path, state: FileState) {
+        if self.manifest.mark_seen(path) {
+            return;
+        }
+        match state {
+            FileState::Photo { duplicate: true, .. } => self.totals.duplicate += 1,
+            FileState::Photo { .. } => self.totals.known += 1,
+            FileState::Skipped(_) | FileState::Failed(_) => self.totals.skipped += 1,
+        }
+    }
+
+    /// Sends a content that was read in an earlier run.
+    fn send_known(&mut self, path: PathBuf, stat: Stat, digest: Digest) {
+        self.restless = true;
+        if let Some(reason) = self.refused.get(&digest).copied() {
+            return self.fail(&path, stat, reason, "", Some(digest));
+        }
+        self.manifest.mark_seen(&path);
+        self.report.tell(&Event::Found { path: &path, bytes: stat.fingerprint.bytes });
+        let media = Media::of_name(&path).unwrap_or(Media::Jpeg);
+        let parcel = Parcel { path, digest, media, fingerprint: stat.fingerprint };
+        self.enqueue(Job { parcel, since: Instant::now(), failures: 0 });
+    }
+
+    fn step(&mut self, path: PathBuf, step: Step) {
+        match step {
+            Step::Busy => {}
+            Step::WaitUntil(at) => self.timers.push(Reverse((at, path))),
+            Step::Read => {
+                let time = self.settling.get(&path).map_or(0, |f| f.stat().fingerprint.mtime_ns);
+                self.to_read.push(time, path);
+            }
+            Step::GiveUp(why) => self.give_up(&path, why, ""),
+        }
+    }
+
+    fn give_up(&mut self, path: &Path, why: Why, detail: &str) {
+        let Some(followed) = self.settling.remove(path) else { return };
+        let stat = followed.stat();
+        if !path.exists() && std::fs::symlink_metadata(path).is_err() {
+            return;
+        }
+        match why {
+            Why::Skip(reason) => self.skip(path, reason, stat.fingerprint),
+            Why::Fail(reason) => self.fail(path, stat, reason, detail, None),
+        }
+    }
+
+    /// Does what has become due, and tells when to come again.
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<Instant> {
+        while let Some(Reverse((at, _))) = self.timers.peek()
+            && *at <= now
+        {
+            let Some(Reverse((_, path))) = self.timers.pop() else { break };
+            if let Some(followed) = self.settling.get_mut(&path) {
+                let step = followed.due(&self.config.patience, now);
+                self.step(path, step);
+            }
+        }
+        let due: Vec<_> = self.later.extract_if(.., |(at, _)| *at <= now).collect();
+        due.into_iter().for_each(|(_, job)| self.queue.push(job.parcel.fingerprint.mtime_ns, job));
+        let settling = self.timers.peek().map(|Reverse((at, _))| *at);
+        let later = self.later.iter().map(|(at, _)| *at).min();
+        let gate = if self.queue.is_empty() { None } else { self.gate.opens_at() };
+        [settling, later, gate].into_iter().flatten().min()
+    }
+
+    // ---- fingerprint ---------------------------------------------------------------------------
+
+    /// Starts as many readings as may run.
+    pub(crate) fn start_readings(&mut self) {
+        while self.readings.len() < self.readers {
+            let Some(path) = self.to_read.pop() else { return };
+            self.readings.spawn_blocking(move || {
+                let reading = fingerprint::read(&path);
+                (path, reading)
+            });
+        }
+    }
+
+    /// A reading is done.
+    pub(crate) fn read(&mut self, path: PathBuf, reading: Reading) {
+        let now = Instant::now();
+        let patience = self.config.patience;
+        let Some(settling) = self.settling.get_mut(&path) else { return };
+        let (why, detail) = match reading {
+            Reading::Photo(content) if settling.agrees_with(&content.fingerprint) => {
+                let since = settling.changed_at();
+                self.settling.remove(&path);
+                return self.settled(path, content, since);
+            }
+            Reading::Photo(_) | Reading::Changed => {
+                let step = settling.changed_while_read(&patience, now);
+                return self.step(path, step);
+            }
+            Reading::Gone => {
+                self.settling.remove(&path);
+                return;
+            }
+            Reading::Empty => (Why::Skip(SkipReason::Empty), String::new()),
+            Reading::NotAPhoto => (Why::Skip(SkipReason::NotAPhoto), String::new()),
+            Reading::Truncated => (Why::Fail(FailReason::Truncated), String::new()),
+            Reading::CannotBeRead(detail) => (Why::Fail(FailReason::CannotBeRead), detail),
+        };
+        match settling.not_whole(&patience, now, why) {
+            Step::GiveUp(why) => self.give_up(&path, why, &detail),
+            step => self.step(path, step),
+        }
+    }
+
+    // ---- plan ----------------------------------------------------------------------------------
+
+    fn settled(&mut self, path: PathBuf, content: Content, since: Instant) {
+        let Content { digest, media, fingerprint, racy } = content;
+        let file = self.manifest.file(&path);
+        let photo = self.manifest.photo(&digest);
+        let state = photo.as_ref().map(|photo| &photo.state);
+        let under_way = self.under_way.contains(&digest);
+        let decision = after_reading(file.as_ref(), state, digest, under_way);
+        let record =
+            |duplicate| FileRecord { fingerprint, racy, state: FileState::Photo { digest, duplicate }, seen: true };
+        self.failed.remove(&path);
+        match decision {
+            AfterReading::Unchanged => {
+                let duplicate = file.is_some_and(|f| matches!(f.state, FileState::Photo { duplicate: true, .. }));
+                self.manifest.put_file(&path, record(duplicate));
+                if !file.is_some_and(|file| file.seen) && !under_way {
+                    if duplicate { self.totals.duplicate += 1 } else { self.totals.known += 1 }
+                }
+            }
+            AfterReading::Duplicate => {
+                self.uncount_skipped(file);
+                self.manifest.put_file(&path, record(true));
+                self.totals.duplicate += 1;
+                let photo = match state {
+                    Some(PhotoState::Received { photo, .. }) => Some(*photo),
+                    _ => None,
+                };
+                self.report.tell(&Event::Duplicate { path: &path, digest, photo, bytes: fingerprint.bytes });
+            }
+            AfterReading::Deleted => self.skip(&path, SkipReason::DeletedOnServer, fingerprint),
+            AfterReading::Send => {
+                if let Some(reason) = self.refused.get(&digest).copied() {
+                    let stat = Stat { fingerprint, changed_ns: 0 };
+                    return self.fail(&path, stat, reason, "", Some(digest));
+                }
+                self.uncount_skipped(file);
+                self.manifest.put_file(&path, record(false));
+                if !matches!(state, Some(PhotoState::Announced { .. })) {
+                    let state = PhotoState::Announced { upload: None };
+                    // Nobody waits for this line: without it the file is read once more, that is all.
+                    drop(self.manifest.put_photo(digest, PhotoRecord { bytes: fingerprint.bytes, state }));
+                }
+                let parcel = Parcel { path, digest, media, fingerprint };
+                self.enqueue(Job { parcel, since, failures: 0 });
+            }
+        }
+    }
+
+    fn enqueue(&mut self, job: Job) {
+        if self.config.dry_run {
+            return;
+        }
+        self.under_way.insert(job.parcel.digest);
+        self.queue.push(job.parcel.fingerprint.mtime_ns, job);
+    }
+
+    // ---- upload --------------------------------------------------------------------------------
+
+    /// Starts as many uploads as may run.
+    pub(crate) fn start_uploads(&mut self, now: Instant) {
+        while self.uploads.len() < self.config.jobs && !self.queue.is_empty() && self.gate.may_go(now) {
+            let Some(job) = self.queue.pop() else { return };
+            let sent = Arc::new(AtomicU64::new(0));
+            let bytes = job.parcel.fingerprint.bytes;
+            self.report.started(&job.parcel.path, bytes, Arc::clone(&sent));
+            let (server, manifest, event) = (self.server.clone(), Arc::clone(&self.manifest), self.event);
+            self.uploads.spawn(async move {
+                let result = tus::send(&server, &manifest, event, &job.parcel, &sent).await;
+                (job, result)
+            });
+        }
+    }
+
+    /// An upload is done, one way or the other.
+    pub(crate) fn sent(&mut self, job: Job, result: Result<Received, Failure>) -> Result<(), Fatal> {
+        let now = Instant::now();
+        self.report.stopped(&job.parcel.path);
+        match result {
+            Ok(received) => {
+                self.gate.succeeded();
+                self.received(&job, received, now);
+            }
+            Err(Failure::TokenRefused(why)) => return Err(Fatal::TokenRefused(why)),
+            Err(Failure::Manifest(error)) => return Err(Fatal::Manifest(error)),
+            Err(failure @ Failure::Away(_)) => self.wait_for_server(job, now, None, &failure),
+            Err(failure @ (Failure::Busy { after, .. } | Failure::Full { after })) => {
+                self.wait_for_server(job, now, after, &failure);
+            }
+            // Whatever else happened, the server was there.
+            Err(failure) => {
+                self.gate.succeeded();
+                self.not_sent(job, failure, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, job: &Job, received: Received, now: Instant) {
+        let Parcel { path, digest, fingerprint, .. } = &job.parcel;
+        self.under_way.remove(digest);
+        self.failed.retain(|_, failed| failed.digest != Some(*digest));
+        self.totals.uploaded += 1;
+        self.totals.bytes += fingerprint.bytes;
+        self.sent_bytes.fetch_add(fingerprint.bytes, Ordering::Relaxed);
+        self.report.tell(&Event::Uploaded {
+            path,
+            digest: *digest,
+            photo: received.photo,
+            bytes: fingerprint.bytes,
+            took: now - job.since,
+        });
+        if received.changed_since {
+            self.look_again(path);
+        }
+    }
+
+    fn wait_for_server(&mut self, job: Job, now: Instant, after: Option<Duration>, failure: &Failure) {
+        if self.gate.failed(now, after, spread()) {
+            self.report.tell(&Event::Notice(&format!("{failure}; trying again until it works")));
+        }
+        tracing::debug!(%failure, path = %job.parcel.path.display(), "not sent");
+        self.queue.push(job.parcel.fingerprint.mtime_ns, job);
+    }
+
+    fn not_sent(&mut self, mut job: Job, failure: Failure, now: Instant) {
+        tracing::debug!(%failure, path = %job.parcel.path.display(), "not sent");
+        job.failures += 1;
+        let (digest, path) = (job.parcel.digest, job.parcel.path.clone());
+        let pause = pause_after(job.failures, spread());
+        match failure {
+            Failure::Again { tries, .. } if tries.is_none_or(|tries| job.failures < tries) => {
+                self.later.push((now + pause, job));
+            }
+            Failure::Vanished => match self.manifest.other_path(&digest, &path) {
+                Some(other) => self.send_from(job, other),
+                // Its new name may not have been seen yet.
+                None if job.failures < VANISHED_TRIES => self.later.push((now + pause, job)),
+                None => self.fail_job(&job, FailReason::Vanished, ""),
+            },
+            Failure::CannotBeRead(why) => self.fail_job(&job, FailReason::CannotBeRead, &why),
+            Failure::Refused { reason, ref why } => {
+                self.refused.insert(digest, reason);
+                let record = PhotoRecord { bytes: job.parcel.fingerprint.bytes, state: PhotoState::Refused(reason) };
+                drop(self.manifest.put_photo(digest, record));
+                self.fail_job(&job, reason, why);
+            }
+            Failure::Deleted => {
+                self.under_way.remove(&digest);
+                let record = PhotoRecord { bytes: job.parcel.fingerprint.bytes, state: PhotoState::Deleted };
+                drop(self.manifest.put_photo(digest, record));
+                self.skip(&path, SkipReason::DeletedOnServer, job.parcel.fingerprint);
+            }
+            Failure::Changed => {
+                self.under_way.remove(&digest);
+                // Another path may still hold what was read here.
+                if let Some(other) = self.manifest.other_path(&digest, &path) {
+                    self.under_way.insert(digest);
+                    self.send_from(job, other);
+                }
+                self.look_again(&path);
+            }
+            other => self.fail_job(&job, FailReason::Rejected, &other.to_string()),
+        }
+    }
+
+    /// Sends the same content from another path that holds it.
+    fn send_from(&mut self, mut job: Job, path: PathBuf) {
+        let Some(file) = self.manifest.file(&path) else { return };
+        let (digest, duplicate) = (job.parcel.digest, false);
+        self.manifest.put_file(&path, FileRecord { state: FileState::Photo { digest, duplicate }, ..file });
+        job.parcel = Parcel { path, fingerprint: file.fingerprint, ..job.parcel };
+        self.queue.push(file.fingerprint.mtime_ns, job);
+    }
+
+    fn look_again(&mut self, path: &Path) {
+        if let Ok(metadata) = std::fs::symlink_metadata(path)
+            && metadata.is_file()
+        {
+            self.sight_photo(path.to_owned(), Stat::of(&metadata), Signal::Changed);
+        }
+    }
+
+    // ---- outcomes ------------------------------------------------------------------------------
+
+    fn fail_job(&mut self, job: &Job, reason: FailReason, detail: &str) {
+        let Parcel { path, digest, fingerprint, .. } = &job.parcel;
+        self.under_way.remove(digest);
+        let stat = std::fs::symlink_metadata(path).map(|metadata| Stat::of(&metadata));
+        let stat = stat.unwrap_or(Stat { fingerprint: *fingerprint, changed_ns: 0 });
+        self.fail(path, stat, reason, detail, Some(*digest));
+    }
+
+    fn fail(&mut self, path: &Path, stat: Stat, reason: FailReason, detail: &str, digest: Option<Digest>) {
+        self.restless = true;
+        self.uncount_skipped(self.manifest.file(path));
+        // A refused content keeps its digest: the path is known, the content says why it was not taken.
+        let state = match digest {
+            Some(digest) if self.refused.contains_key(&digest) => FileState::Photo { digest, duplicate: false },
+            _ => FileState::Failed(reason),
+        };
+        let record = FileRecord { fingerprint: stat.fingerprint, racy: false, state, seen: true };
+        self.manifest.put_file(path, record);
+        self.failed.insert(path.to_owned(), Failed { stat, digest });
+        self.report.tell(&Event::Failed { path, reason, detail, digest });
+    }
+
+    fn skip(&mut self, path: &Path, reason: SkipReason, fingerprint: Fingerprint) {
+        self.restless = true;
+        self.failed.remove(path);
+        self.uncount_skipped(self.manifest.file(path));
+        let record = FileRecord { fingerprint, racy: false, state: FileState::Skipped(reason), seen: true };
+        self.manifest.put_file(path, record);
+        self.totals.skipped += 1;
+        self.report.tell(&Event::Skipped { path, reason, bytes: fingerprint.bytes });
+    }
+
+    /// Skips what its name or kind excludes, once.
+    fn skip_by_name(&mut self, path: &Path, reason: SkipReason, fingerprint: Fingerprint) {
+        if matches!(reason, SkipReason::Hidden | SkipReason::TemporaryName) {
+            if self.unrecorded.insert(path.to_owned()) {
+                self.totals.skipped += 1;
+                self.report.tell(&Event::Skipped { path, reason, bytes: fingerprint.bytes });
+            }
+            return;
+        }
+        match self.manifest.file(path) {
+            Some(file) if file.state == FileState::Skipped(reason) => self.count_known(path, file.state),
+            _ => self.skip(path, reason, fingerprint),
+        }
+    }
+
+    /// A path that was counted as skipped in this run gets another word.
+    fn uncount_skipped(&mut self, before: Option<FileRecord>) {
+        if before.is_some_and(|file| file.seen && matches!(file.state, FileState::Skipped(_))) {
+            self.totals.skipped = self.totals.skipped.saturating_sub(1);
+        }
+    }
+}
+
+/// A random number from 0 to 1, to keep many from coming at once. Without randomness, one half.
+pub(crate) fn spread() -> f64 {
+    let mut byte = [128];
+    let _ = getrandom::fill(&mut byte);
+    f64::from(byte[0]) / 255.0
+}

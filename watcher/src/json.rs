@@ -1,0 +1,244 @@
+//! `--output json`: one object a line, whose members other programs rely on.
+
+use std::path::Path;
+use std::time::Duration;
+
+use findme_common::manifest::{FailReason, PathText, SkipReason};
+use findme_common::{Digest, PhotoId};
+use serde::Serialize;
+
+use crate::report::{Event, Totals};
+
+/// Version of the lines.
+const VERSION: u8 = 1;
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Type {
+    Serving,
+    Found,
+    Uploaded,
+    Duplicate,
+    Skipped,
+    Failed,
+    Idle,
+    Summary,
+}
+
+/// All members that any line has, in the order in which they are written.
+#[derive(Serialize)]
+struct Line<'a> {
+    v: u8,
+    #[serde(rename = "type")]
+    kind: Type,
+    #[serde(flatten)]
+    path: Option<PathMember>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<PhotoId>,
+    #[serde(flatten)]
+    serving: Option<ServingMembers<'a>>,
+    #[serde(flatten)]
+    totals: Option<TotalMembers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit: Option<u8>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum PathMember {
+    Path(String),
+    PathB64(String),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Reason {
+    Skip(SkipReason),
+    Fail(FailReason),
+}
+
+#[derive(Serialize)]
+struct ServingMembers<'a> {
+    url: &'a str,
+    event: &'a str,
+    join: &'a str,
+    photographer_token: &'a str,
+    operator_token: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct TotalMembers {
+    found: u64,
+    known: u64,
+    uploaded: u64,
+    duplicate: u64,
+    skipped: u64,
+    failed: u64,
+    left: u64,
+}
+
+impl Line<'_> {
+    fn new(kind: Type) -> Self {
+        Self {
+            v: VERSION,
+            kind,
+            path: None,
+            reason: None,
+            detail: None,
+            digest: None,
+            photo: None,
+            serving: None,
+            totals: None,
+            bytes: None,
+            ms: None,
+            exit: None,
+        }
+    }
+
+    fn of_file(kind: Type, path: &Path) -> Self {
+        let path = match PathText::of(path) {
+            PathText::Unicode(text) => PathMember::Path(text),
+            PathText::Base64(text) => PathMember::PathB64(text),
+        };
+        Self { path: Some(path), ..Self::new(kind) }
+    }
+
+    fn of_totals(kind: Type, totals: &Totals) -> Self {
+        let members = TotalMembers {
+            found: totals.found(),
+            known: totals.known,
+            uploaded: totals.uploaded,
+            duplicate: totals.duplicate,
+            skipped: totals.skipped,
+            failed: totals.failed,
+            left: totals.on_the_way,
+        };
+        Self { totals: Some(members), bytes: Some(totals.bytes), ..Self::new(kind) }
+    }
+}
+
+/// The line for an event, without its line end; `None` for what is not for programs.
+pub(crate) fn line(event: &Event<'_>) -> Option<String> {
+    let line = match *event {
+        Event::Serving(serving) => {
+            let members = ServingMembers {
+                url: &serving.url,
+                event: &serving.event,
+                join: &serving.join,
+                photographer_token: &serving.photographer_token,
+                operator_token: serving.operator_token.as_deref(),
+            };
+            Line { serving: Some(members), ..Line::new(Type::Serving) }
+        }
+        Event::Found { path, bytes } => Line { bytes: Some(bytes), ..Line::of_file(Type::Found, path) },
+        Event::Uploaded { path, digest, photo, bytes, took } => Line {
+            digest: Some(digest),
+            photo: Some(photo),
+            bytes: Some(bytes),
+            ms: Some(milliseconds(took)),
+            ..Line::of_file(Type::Uploaded, path)
+        },
+        Event::Duplicate { path, digest, photo, bytes } => {
+            Line { digest: Some(digest), photo, bytes: Some(bytes), ..Line::of_file(Type::Duplicate, path) }
+        }
+        Event::Skipped { path, reason, bytes } => {
+            Line { reason: Some(Reason::Skip(reason)), bytes: Some(bytes), ..Line::of_file(Type::Skipped, path) }
+        }
+        Event::Failed { path, reason, detail, digest } => Line {
+            reason: Some(Reason::Fail(reason)),
+            detail: Some(if detail.is_empty() { reason.words() } else { detail }),
+            digest,
+            ..Line::of_file(Type::Failed, path)
+        },
+        Event::Idle(ref totals) => Line::of_totals(Type::Idle, totals),
+        Event::Summary { ref totals, exit, took } => {
+            Line { exit: Some(exit), ms: Some(milliseconds(took)), ..Line::of_totals(Type::Summary, totals) }
+        }
+        Event::Notice(_) => return None,
+    };
+    Some(serde_json::to_string(&line).expect("text keys and plain values cannot fail to serialise"))
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Serving;
+
+    #[test]
+    fn each_line_has_its_published_members() {
+        let path = Path::new("/a \"b\"\n.jpg");
+        let (digest, photo) = (Digest::of(b"hello"), PhotoId::from_bytes([1; 16]));
+        let took = Duration::from_millis(12);
+        let totals = Totals { known: 1, uploaded: 2, duplicate: 3, skipped: 4, failed: 5, on_the_way: 6, bytes: 7 };
+        let members = r#""found":21,"known":1,"uploaded":2,"duplicate":3,"skipped":4,"failed":5,"left":6,"bytes":7"#;
+        let path_member = r#""path":"/a \"b\"\n.jpg""#;
+        for (event, expected) in [
+            (Event::Found { path, bytes: 5 }, format!(r#"{{"v":1,"type":"found",{path_member},"bytes":5}}"#)),
+            (
+                Event::Uploaded { path, digest, photo, bytes: 5, took },
+                format!(
+                    r#"{{"v":1,"type":"uploaded",{path_member},"digest":"{digest}","photo":"{photo}","bytes":5,"ms":12}}"#
+                ),
+            ),
+            (
+                Event::Duplicate { path, digest, photo: None, bytes: 5 },
+                format!(r#"{{"v":1,"type":"duplicate",{path_member},"digest":"{digest}","bytes":5}}"#),
+            ),
+            (
+                Event::Skipped { path, reason: SkipReason::NotAPhoto, bytes: 5 },
+                format!(r#"{{"v":1,"type":"skipped",{path_member},"reason":"not-a-photo","bytes":5}}"#),
+            ),
+            (
+                Event::Failed { path, reason: FailReason::Truncated, detail: "", digest: None },
+                format!(r#"{{"v":1,"type":"failed",{path_member},"reason":"truncated","detail":"truncated"}}"#),
+            ),
+            (Event::Idle(totals), format!(r#"{{"v":1,"type":"idle",{members}}}"#)),
+            (
+                Event::Summary { totals, exit: 3, took },
+                format!(r#"{{"v":1,"type":"summary",{members},"ms":12,"exit":3}}"#),
+            ),
+        ] {
+            assert_eq!(line(&event).unwrap(), expected);
+        }
+        assert_eq!(line(&Event::Notice("x")), None);
+    }
+
+    #[test]
+    fn serving_comes_in_one_line_with_everything_a_program_needs() {
+        let serving = Serving {
+            url: "http://127.0.0.1:1".into(),
+            event: "e".into(),
+            join: "http://10.0.0.1:1/e/X".into(),
+            photographer_token: "fmp.x.y".into(),
+            operator_token: Some("s".into()),
+            poster: String::new(),
+            warnings: vec![],
+        };
+        assert_eq!(
+            line(&Event::Serving(&serving)).unwrap(),
+            r#"{"v":1,"type":"serving","url":"http://127.0.0.1:1","event":"e","join":"http://10.0.0.1:1/e/X","photographer_token":"fmp.x.y","operator_token":"s"}"#
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_not_unicode_comes_as_base64() {
+        let path = Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"/\xff.jpg"));
+        let text = line(&Event::Found { path, bytes: 1 }).unwrap();
+        assert_eq!(text, r#"{"v":1,"type":"found","path_b64":"L/8uanBn","bytes":1}"#);
+    }
+}

@@ -1,0 +1,75 @@
+//! Bars on a terminal: one for the whole, one for each photo that is being sent.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::report::Totals;
+
+/// The bars of one run.
+#[derive(Debug)]
+pub(crate) struct Bars {
+    all: MultiProgress,
+    total: ProgressBar,
+    files: HashMap<PathBuf, (ProgressBar, Arc<AtomicU64>)>,
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
+impl Default for Bars {
+    fn default() -> Self {
+        let all = MultiProgress::new();
+        let total = all.add(ProgressBar::new(0).with_style(style("{spinner} {wide_msg} {prefix}")));
+        total.enable_steady_tick(Duration::from_millis(200));
+        Self { all, total, files: HashMap::new() }
+    }
+}
+
+impl Bars {
+    /// A photo is being sent.
+    pub(crate) fn start(&mut self, path: &Path, bytes: u64, sent: Arc<AtomicU64>) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let template = style("  {wide_msg} [{bar:20}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12}");
+        let bar = self.all.insert_before(&self.total, ProgressBar::new(bytes).with_style(template));
+        bar.set_message(name);
+        self.files.insert(path.to_owned(), (bar, sent));
+    }
+
+    /// It is not any more.
+    pub(crate) fn stop(&mut self, path: &Path) {
+        if let Some((bar, _)) = self.files.remove(path) {
+            bar.finish_and_clear();
+            self.all.remove(&bar);
+        }
+    }
+
+    /// Shows where everything stands.
+    pub(crate) fn pulse(&mut self, status: String, totals: Totals, sent_bytes: u64) {
+        for (bar, sent) in self.files.values() {
+            bar.set_position(sent.load(Ordering::Relaxed));
+        }
+        self.total.set_message(status);
+        if totals.on_the_way > 0 {
+            self.total.set_length(sent_bytes.max(1));
+            self.total.set_position(sent_bytes);
+            let rate = self.total.per_sec();
+            self.total.set_prefix(format!("{:.1} MB/s", rate / 1e6));
+        } else {
+            self.total.set_prefix("");
+        }
+    }
+
+    /// A line above the bars.
+    pub(crate) fn line(&self, line: &str) {
+        // Where the terminal cannot be drawn on, the line still matters.
+        if self.all.println(line).is_err() || self.all.is_hidden() {
+            println!("{line}");
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! What the photographer (or another program) is told. Received, skipped and failed are different words, with counts.
+//!
+//! JSON: one object a line, with `v` and `type`; nothing else on standard output. Plain: lines for people, at least one
+//! in ten seconds while work is going on. Notices go to standard error where standard output is for a program.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use findme_common::manifest::{FailReason, SkipReason};
+use findme_common::{Digest, PhotoId};
+
+use crate::config::Output;
+use crate::json;
+use crate::progress::Bars;
+
+/// Longest silence while work is going on.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Where everything stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Received in an earlier run.
+    pub(crate) known: u64,
+    /// Received in this run.
+    pub(crate) uploaded: u64,
+    /// Content that another path holds too.
+    pub(crate) duplicate: u64,
+    pub(crate) skipped: u64,
+    pub(crate) failed: u64,
+    /// Not finished: settling, being read, waiting or being sent.
+    pub(crate) on_the_way: u64,
+    /// Bytes of the photos received in this run.
+    pub(crate) bytes: u64,
+}
+
+impl Totals {
+    fn safe(&self) -> u64 {
+        self.known + self.uploaded
+    }
+
+    pub(crate) fn found(&self) -> u64 {
+        self.known + self.uploaded + self.duplicate + self.skipped + self.failed + self.on_the_way
+    }
+}
+
+/// What a venue prints first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Serving {
+    pub(crate) url: String,
+    pub(crate) event: String,
+    pub(crate) join: String,
+    pub(crate) photographer_token: String,
+    pub(crate) operator_token: Option<String>,
+    /// For a terminal: a QR code of `join`, and what keeps guests from it.
+    pub(crate) poster: String,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Something to tell.
+#[derive(Debug)]
+#[cfg_attr(not(feature = "venue"), allow(dead_code))]
+pub(crate) enum Event<'a> {
+    Serving(&'a Serving),
+    Found {
+        path: &'a Path,
+        bytes: u64,
+    },
+    Uploaded {
+        path: &'a Path,
+        digest: Digest,
+        photo: PhotoId,
+        bytes: u64,
+        took: Duration,
+    },
+    Duplicate {
+        path: &'a Path,
+        digest: Digest,
+        photo: Option<PhotoId>,
+        bytes: u64,
+    },
+    Skipped {
+        path: &'a Path,
+        reason: SkipReason,
+        bytes: u64,
+    },
+    Failed {
+        path: &'a Path,
+        reason: FailReason,
+        detail: &'a str,
+        digest: Option<Digest>,
+    },
+    Idle(Totals),
+    Summary {
+        totals: Totals,
+        exit: u8,
+        took: Duration,
+    },
+    /// One line about the way things go, not about one file.
+    Notice(&'a str),
+}
+
+enum Style {
+    Bars(Box<Bars>),
+    Plain,
+    Json,
+    Quiet,
+}
+
+/// Tells it.
+pub(crate) struct Report {
+    style: Style,
+    /// Everything is on this laptop only, so nothing is called safe.
+    this_machine_only: bool,
+    dry_run: bool,
+    last_line: Instant,
+}
+
+impl std::fmt::Debug for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Report")
+    }
+}
+
+impl Report {
+    pub(crate) fn new(output: Output, dry_run: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let style = match output {
+            Output::Auto if terminal => Style::Bars(Box::default()),
+            Output::Progress => Style::Bars(Box::default()),
+            Output::Auto | Output::Plain => Style::Plain,
+            Output::Json => Style::Json,
+            Output::Quiet => Style::Quiet,
+        };
+        Self { style, this_machine_only: false, dry_run, last_line: Instant::now() }
+    }
+
+    /// From now on nothing is called safe.
+    pub(crate) fn on_this_machine_only(&mut self) {
+        self.this_machine_only = true;
+    }
+
+    /// Tells one thing.
+    pub(crate) fn tell(&mut self, event: &Event<'_>) {
+        match &self.style {
+            Style::Json => match json::line(event) {
+                Some(line) => print_line(&line),
+                None => self.notice(event),
+            },
+            Style::Quiet => match event {
+                Event::Failed { .. } => self.error_line(event),
+                Event::Serving(serving) => print_line(&format!("guests: {}", serving.join)),
+                _ => {}
+            },
+            Style::Plain | Style::Bars(_) => {
+                if let Some(line) = self.words(event) {
+                    self.line(&line);
+                }
+            }
+        }
+    }
+
+    /// Gives a sign of life when there was none for a while. Called often.
+    pub(crate) fn pulse(&mut self, totals: Totals, sent_bytes: u64) {
+        let status = self.status(totals);
+        match &mut self.style {
+            Style::Bars(bars) => bars.pulse(status, totals, sent_bytes),
+            Style::Plain if totals.on_the_way > 0 && self.last_line.elapsed() >= SILENCE => self.line(&status),
+            _ => {}
+        }
+    }
+
+    /// A file is being sent.
+    pub(crate) fn started(&mut self, path: &Path, bytes: u64, sent: std::sync::Arc<std::sync::atomic::AtomicU64>) {
+        if let Style::Bars(bars) = &mut self.style {
+            bars.start(path, bytes, sent);
+        }
+    }
+
+    /// A file is not being sent any more.
+    pub(crate) fn stopped(&mut self, path: &Path) {
+        if let Style::Bars(bars) = &mut self.style {
+            bars.stop(path);
+        }
+    }
+
+    /// «12 on the way, 1,204 safe»
+    fn status(&self, totals: Totals) -> String {
+        let safe = if self.this_machine_only { "copied on this laptop" } else { "safe" };
+        let mut line = format!("{} on the way, {} {safe}", number(totals.on_the_way), number(totals.safe()));
+        for (count, word) in [(totals.skipped, "skipped"), (totals.failed, "failed")] {
+            if count > 0 {
+                line += &format!(", {} {word}", number(count));
+            }
+        }
+        line
+    }
+
+    fn words(&self, event: &Event<'_>) -> Option<String> {
+        Some(match event {
+            Event::Serving(serving) => {
+                let mut text = format!("Guests of «{}» open {}\n\n{}\n", serving.event, serving.join, serving.poster);
+                serving.warnings.iter().for_each(|warning| text += &format!("! {warning}\n"));
+                text + &format!("This laptop opens {}. Ctrl-C ends it.", serving.url)
+            }
+            Event::Found { path, bytes } if self.dry_run => {
+                format!("would look at {} ({})", path.display(), size(*bytes))
+            }
+            Event::Duplicate { path, .. } if self.dry_run => format!("known content: {}", path.display()),
+            Event::Failed { path, reason, detail, .. } => match *detail {
+                "" => format!("FAILED {}: {}", path.display(), reason.words()),
+                detail => format!("FAILED {}: {} ({detail})", path.display(), reason.words()),
+            },
+            // By their names alone: the summary counts them.
+            Event::Skipped { path, reason: reason @ (SkipReason::Empty | SkipReason::DeletedOnServer), .. } => {
+                format!("skipped {}: {}", path.display(), reason.words())
+            }
+            Event::Skipped { path, reason: SkipReason::NotAPhoto, .. }
+                if findme_common::media::Media::of_name(path).is_some() =>
+            {
+                format!("skipped {}: not a photo, whatever its name says", path.display())
+            }
+            Event::Idle(totals) => self.at_rest(*totals),
+            Event::Summary { totals, took, .. } => {
+                let took = took.as_secs_f32();
+                let rate = totals.bytes as f32 / 1e6 / took.max(0.001);
+                format!(
+                    "{} found: {} sent ({}, {took:.1} s, {rate:.1} MB/s), {} known before, {} duplicate, {} skipped, \
+                     {} failed, {} left",
+                    number(totals.found()),
+                    number(totals.uploaded),
+                    size(totals.bytes),
+                    number(totals.known),
+                    number(totals.duplicate),
+                    number(totals.skipped),
+                    number(totals.failed),
+                    number(totals.on_the_way),
+                )
+            }
+            Event::Notice(line) => (*line).to_owned(),
+            Event::Found { .. } | Event::Uploaded { .. } | Event::Duplicate { .. } | Event::Skipped { .. } => {
+                return None;
+            }
+        })
+    }
+
+    fn at_rest(&self, totals: Totals) -> String {
+        let photos = number(totals.safe());
+        if self.dry_run {
+            return "nothing was sent or recorded".to_owned();
+        }
+        if self.this_machine_only {
+            return format!("{photos} photos copied on this laptop only: not a backup");
+        }
+        match totals.failed {
+            0 => format!("all {photos} photos are safe on the server; you may close the lid"),
+            failed => format!("{photos} photos are safe on the server, {} FAILED and are not", number(failed)),
+        }
+    }
+
+    fn notice(&self, event: &Event<'_>) {
+        if let Event::Notice(line) = event {
+            // Nobody may be listening there; that must not end the program.
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+
+    fn error_line(&self, event: &Event<'_>) {
+        if let Some(line) = self.words(event) {
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.last_line = Instant::now();
+        match &self.style {
+            Style::Bars(bars) => bars.line(line),
+            _ => print_line(line),
+        }
+    }
+}
+
+fn print_line(line: &str) {
+    let mut out = io::stdout().lock();
+    // The reader may have gone away; the photos matter more.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// 1204 → «1,204»
+fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn size(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}

@@ -1,0 +1,321 @@
+//! The server as the watcher sees it: an address, a token, and answers that are sorted into decisions.
+//!
+//! Only an answer that could come from nobody else counts: whatever a captive portal or a proxy says is nobody's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use findme_common::PhotographerToken;
+use findme_common::manifest::FailReason;
+use findme_common::protocol::{Code, PROBLEM_JSON, PhotoList, Problem, TUS_VERSION, header, path};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+
+use crate::journal::WriteError;
+
+/// A request without a large body is answered within this time or not at all.
+const SHORT: Duration = Duration::from_secs(30);
+/// A problem body that is longer is none.
+const MOST_PROBLEM_BYTES: usize = 64 * 1024;
+
+/// Why something did not happen, as a decision for the one who asked for it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Nobody answered, or somebody else did. Everything waits.
+    #[error("{0}")]
+    Away(String),
+    /// The server asks for patience with everything.
+    #[error("the server is busy: {why}")]
+    Busy {
+        /// What it says.
+        why: String,
+        /// How long it wants to be left alone.
+        after: Option<Duration>,
+    },
+    /// The server's disk is full. Everything waits.
+    #[error("the server's disk is full")]
+    Full {
+        /// How long it wants to be left alone.
+        after: Option<Duration>,
+    },
+    /// This one did not work this time; others may. `tries`: how often it may be tried, `None`: for ever.
+    #[error("{why}")]
+    Again {
+        /// What happened.
+        why: String,
+        /// How often it makes sense.
+        tries: Option<u32>,
+    },
+    /// The token is not valid (any more). Nothing can be done without another one.
+    #[error("the server refuses the token: {0}")]
+    TokenRefused(String),
+    /// The server does not take this photo.
+    #[error("{}: {why}", reason.words())]
+    Refused {
+        /// As recorded.
+        reason: FailReason,
+        /// What it says.
+        why: String,
+    },
+    /// The photographer deleted this photo on the server.
+    #[error("deleted on the server")]
+    Deleted,
+    /// The file is not what was read any more.
+    #[error("the file changed while it was sent")]
+    Changed,
+    /// The file is not there any more.
+    #[error("the file vanished before it was sent")]
+    Vanished,
+    /// The operating system does not give the file.
+    #[error("cannot be read: {0}")]
+    CannotBeRead(String),
+    /// Nothing can be recorded, so nothing may be sent.
+    #[error(transparent)]
+    Manifest(#[from] WriteError),
+}
+
+/// When the server was last heard of. Shared by everything that talks with it.
+#[derive(Debug, Clone)]
+pub(crate) struct LastAnswer {
+    began: Instant,
+    after_ms: Arc<AtomicU64>,
+}
+
+impl LastAnswer {
+    fn new() -> Self {
+        Self { began: Instant::now(), after_ms: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// It answered, or took bytes, just now.
+    pub(crate) fn now(&self) {
+        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.after_ms.fetch_max(ms, Ordering::Relaxed);
+    }
+
+    /// When it was last heard of; the start of the program when never.
+    pub(crate) fn at(&self) -> Instant {
+        self.began + Duration::from_millis(self.after_ms.load(Ordering::Relaxed))
+    }
+}
+
+/// One server and the right to upload to one of its events.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    client: Client,
+    base: Url,
+    authorization: HeaderValue,
+    pub(crate) last_answer: LastAnswer,
+}
+
+/// The client could not be built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    #[error("the server's address must begin with http:// or https://, as in https://photos.example")]
+    NotHttp,
+    #[error("no connection can be prepared: {0}")]
+    Client(#[from] reqwest::Error),
+    #[error("the token has characters that no token has")]
+    Token,
+}
+
+impl Server {
+    /// Prepares connections; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the address is none, or the operating system gives no certificates.
+    pub(crate) fn new(base: Url, token: &PhotographerToken) -> Result<Self, BuildError> {
+        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
+            return Err(BuildError::NotHttp);
+        }
+        let mut authorization =
+            HeaderValue::try_from(format!("Bearer {}", token.reveal())).map_err(|_| BuildError::Token)?;
+        authorization.set_sensitive(true);
+        let client = Client::builder()
+            .user_agent(concat!("findme-watch/", env!("CARGO_PKG_VERSION")))
+            // A redirect of an upload is a login page, or a mistake that would send the token elsewhere.
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_secs(5))
+            .pool_idle_timeout(Duration::from_secs(20))
+            .tcp_keepalive(Duration::from_secs(15))
+            .build()?;
+        Ok(Self { client, base, authorization, last_answer: LastAnswer::new() })
+    }
+
+    /// Whether the server is this machine, so that nothing is safe from its loss.
+    pub(crate) fn is_this_machine(&self) -> bool {
+        match self.base.host_str() {
+            Some("localhost" | "[::1]") => true,
+            Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
+            None => false,
+        }
+    }
+
+    /// The address of a path on the server. What the server itself named may or may not repeat the prefix.
+    pub(crate) fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        let prefix = self.base.path().trim_end_matches('/');
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        if !prefix.is_empty() && !path.starts_with(&format!("{prefix}/")) {
+            url.set_path(&format!("{prefix}{path}"));
+        } else {
+            url.set_path(path);
+        }
+        url.set_query(query);
+        url
+    }
+
+    /// Path and query of an upload that the server named, on this server and no other: the token goes nowhere else.
+    pub(crate) fn upload_path(&self, location: &str) -> Option<Box<str>> {
+        let url = self.base.join(location).ok()?;
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        (url.path().len() > 1).then(|| format!("{}{query}", url.path()).into())
+    }
+
+    /// A request with the token and the protocol's version.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client
+            .request(method, self.url(path))
+            .header(AUTHORIZATION, self.authorization.clone())
+            .header(header::TUS_RESUMABLE, TUS_VERSION)
+    }
+
+    /// Sends a request without a large body.
+    pub(crate) async fn short(&self, request: RequestBuilder) -> Result<Answer, Failure> {
+        let response = request.timeout(SHORT).send().await.map_err(|error| away(&error))?;
+        Ok(self.read(response).await)
+    }
+
+    /// Reads an answer's head, and its body where it can be a problem.
+    pub(crate) async fn read(&self, mut response: Response) -> Answer {
+        let (status, headers) = (response.status(), response.headers().clone());
+        let is_problem =
+            headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(PROBLEM_JSON.as_bytes()));
+        let mut body = Vec::new();
+        if is_problem && !status.is_success() {
+            while let Ok(Ok(Some(piece))) = tokio::time::timeout(SHORT, response.chunk()).await {
+                body.extend_from_slice(&piece);
+                if body.len() > MOST_PROBLEM_BYTES {
+                    break;
+                }
+            }
+        }
+        let answer = Answer { status, headers, problem: serde_json::from_slice(&body).ok() };
+        if answer.is_ours() {
+            self.last_answer.now();
+        }
+        answer
+    }
+
+    /// Asks whether the server still works on the event's photos.
+    pub(crate) async fn rest(&self) -> Result<Rest, Failure> {
+        let request = self.request(Method::GET, &format!("{}?limit=1", path::ALL_PHOTOS)).timeout(SHORT);
+        let response = request.send().await.map_err(|error| away(&error))?;
+        match response.status() {
+            StatusCode::OK => {
+                let body = response.bytes().await.map_err(|error| away(&error))?;
+                let list: PhotoList = serde_json::from_slice(&body).map_err(|_| not_ours("the list is none"))?;
+                self.last_answer.now();
+                Ok(if list.counts.runnable == 0 { Rest::AtRest } else { Rest::Working(list.counts.runnable) })
+            }
+            // A server that only knows uploads has nothing to wait for.
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
+                self.last_answer.now();
+                Ok(Rest::AtRest)
+            }
+            _ => Err(self.read(response).await.failure()),
+        }
+    }
+}
+
+/// Whether the server still works on the event's photos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// No job can run.
+    AtRest,
+    /// So many jobs can run or are running.
+    Working(u64),
+}
+
+/// The request did not come through.
+pub(crate) fn away(error: &reqwest::Error) -> Failure {
+    // The outermost text repeats the address; the innermost says what happened.
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    Failure::Away(format!("no answer from the server ({innermost})"))
+}
+
+/// Somebody answered who is not the server.
+pub(crate) fn not_ours(what: &str) -> Failure {
+    Failure::Away(format!("the answer is not a FindMe server's ({what}); is there a Wi-Fi login page in the way?"))
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    problem: Option<Problem>,
+}
+
+impl Answer {
+    /// A header's text.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A header's number.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.text(name)?.parse().ok()
+    }
+
+    /// Whether it speaks tus or is a FindMe problem, as no login page does.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.headers.contains_key(header::TUS_RESUMABLE) || self.problem.is_some()
+    }
+
+    /// The problem's code, where it has one.
+    pub(crate) fn code(&self) -> Option<Code> {
+        self.problem.as_ref().map(|problem| problem.code)
+    }
+
+    fn words(&self) -> String {
+        match &self.problem {
+            Some(Problem { title, detail: Some(detail), .. }) => format!("{title}: {detail}"),
+            Some(problem) => problem.title.clone(),
+            None => format!("status {}", self.status.as_u16()),
+        }
+    }
+
+    fn after(&self) -> Option<Duration> {
+        let text = self.text(RETRY_AFTER.as_str())?;
+        let seconds = text.parse().ok().map(Duration::from_secs);
+        let date = || httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok();
+        // An hour is the longest that anybody can mean.
+        seconds.or_else(date).map(|after| after.min(Duration::from_secs(3600)))
+    }
+
+    /// What an answer means that was not the one hoped for.
+    pub(crate) fn failure(&self) -> Failure {
+        let refused = |reason| Failure::Refused { reason, why: self.words() };
+        let html = self.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+        match (self.status.as_u16(), self.code()) {
+            (_, Some(Code::PhotoDeleted)) => Failure::Deleted,
+            (_, Some(Code::EventClosed)) => refused(FailReason::EventClosed),
+            (_, Some(Code::TokenRefused)) => Failure::TokenRefused(self.words()),
+            (401 | 403, _) if self.is_ours() || !html => Failure::TokenRefused(self.words()),
+            (507, _) => Failure::Full { after: self.after() },
+            (429 | 503 | 423, _) => Failure::Busy { why: self.words(), after: self.after() },
+            (502 | 504 | 511, _) => Failure::Away(format!("no answer from the server ({})", self.words())),
+            (500..=599, _) => Failure::Again { why: self.words(), tries: None },
+            (413, _) => refused(FailReason::TooLarge),
+            (415, _) => refused(FailReason::UnsupportedMediaType),
+            (400..=499, _) if !self.is_ours() && html => not_ours(&self.words()),
+            (422, _) => refused(FailReason::Rejected),
+            (400..=499, _) => Failure::Again { why: self.words(), tries: Some(5) },
+            _ => not_ours(&self.words()),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! One attempt to bring one photo to the server, by tus 1.0.
+//!
+//! The upload is created with an empty `POST`; its address is on stable storage before the first byte leaves by
+//! `PATCH`; an upload whose address is known is asked for its offset before anything is sent. So neither a killed
+//! program nor a lost answer can make a second photo, whatever the server calls it. Success is a receipt: the server
+//! names the digest of what it stored, and it is ours.
+
+use std::io::SeekFrom;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use findme_common::manifest::{FailReason, PhotoState};
+use findme_common::media::Media;
+use findme_common::protocol::{Code, Kind, OFFSET_OCTET_STREAM, STATUS_CHECKSUM_MISMATCH, header, metadata, path};
+use findme_common::{Digest, EventId, PhotoId};
+use futures_util::TryStreamExt;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
+use reqwest::{Body, Method};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use crate::fingerprint::{Fingerprint, Stat};
+use crate::manifest::{Manifest, PhotoRecord};
+use crate::server::{Answer, Failure, Server, away, not_ours};
+
+/// Handed to the connection at a time.
+const PIECE: usize = 256 * 1024;
+/// An upload that makes no progress for so long is given up and asked for again. There is no limit for the whole.
+const STALL: Duration = Duration::from_secs(30);
+/// Requests of one attempt; more means that the two sides do not understand each other.
+const MOST_REQUESTS: u32 = 12;
+
+/// What is to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parcel {
+    pub(crate) path: PathBuf,
+    pub(crate) digest: Digest,
+    pub(crate) media: Media,
+    /// From before it was read.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// The server has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// What the server calls it.
+    pub(crate) photo: PhotoId,
+    /// The file has changed since; it is to be looked at again.
+    pub(crate) changed_since: bool,
+}
+
+/// Where an upload stands.
+enum Standing {
+    /// The server has so many bytes.
+    At(u64),
+    /// The server has all of it.
+    Complete(PhotoId),
+    /// The server does not know it (any more).
+    Unknown,
+}
+
+/// Sends one photo; the manifest holds the receipt durably when this answers.
+///
+/// `sent` counts the bytes that left, over all attempts.
+///
+/// # Errors
+/// See [`Failure`].
+pub(crate) async fn send(
+    server: &Server,
+    manifest: &Manifest,
+    event: EventId,
+    parcel: &Parcel,
+    sent: &Arc<AtomicU64>,
+) -> Result<Received, Failure> {
+    if !is_unchanged(parcel).await? {
+        return Err(Failure::Changed);
+    }
+    let photo = Attempt { server, manifest, event, parcel, sent }.run().await?;
+    manifest.put_received(parcel.digest, parcel.fingerprint.bytes, photo).wait().await?;
+    Ok(Received { photo, changed_since: !is_unchanged(parcel).await.unwrap_or(false) })
+}
+
+async fn is_unchanged(parcel: &Parcel) -> Result<bool, Failure> {
+    match tokio::fs::symlink_metadata(&parcel.path).await {
+        Ok(metadata) => Ok(Stat::of(&metadata).fingerprint == parcel.fingerprint),
+        Err(error) => Err(unreadable(&error)),
+    }
+}
+
+fn unreadable(error: &std::io::Error) -> Failure {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::Vanished,
+        _ => Failure::CannotBeRead(error.to_string()),
+    }
+}
+
+struct Attempt<'a> {
+    server: &'a Server,
+    manifest: &'a Manifest,
+    event: EventId,
+    parcel: &'a Parcel,
+    sent: &'a Arc<AtomicU64>,
+}
+
+impl Attempt<'_> {
+    async fn run(&self) -> Result<PhotoId, Failure> {
+        let known = match self.manifest.photo(&self.parcel.digest).map(|photo| photo.state) {
+            Some(PhotoState::Announced { upload }) => upload,
+            Some(PhotoState::Received { photo, .. }) => return Ok(photo),
+            _ => None,
+        };
+        let (mut upload, mut standing) = match known {
+            Some(upload) => {
+                let standing = self.ask(&upload).await?;
+                (upload, standing)
+            }
+            None => self.create().await?,
+        };
+        let mut mismatches = 0;
+        for _ in 0..MOST_REQUESTS {
+            standing = match standing {
+                Standing::Complete(photo) => return Ok(photo),
+                Standing::Unknown => {
+                    let (created, standing) = self.create().await?;
+                    upload = created;
+                    standing
+                }
+                Standing::At(offset) => {
+                    let answer = self.patch(&upload, offset).await?;
+                    match (answer.status.as_u16(), answer.number(header::UPLOAD_OFFSET)) {
+                        (200 | 204, Some(offset)) => self.standing(&answer, offset)?,
+                        (200 | 204, None) => return Err(not_ours("no offset")),
+                        (409, _) => self.ask(&upload).await?,
+                        (STATUS_CHECKSUM_MISMATCH, _) => {
+                            mismatches += 1;
+                            // Once may be the line. Twice, and the file is not what was read.
+                            if mismatches == 2 || !is_unchanged(self.parcel).await? {
+                                return Err(Failure::Changed);
+                            }
+                            match self.ask(&upload).await? {
+                                Standing::At(0) => Standing::At(0),
+                                _ => Standing::Unknown,
+                            }
+                        }
+                        (404 | 410, _) if answer.is_ours() && answer.code() != Some(Code::PhotoDeleted) => {
+                            Standing::Unknown
+                        }
+                        _ => return Err(answer.failure()),
+                    }
+                }
+            };
+        }
+        Err(Failure::Again { why: "the server's offsets lead nowhere".into(), tries: None })
+    }
+
+    /// Creates the upload, without a byte of it, and makes its address durable.
+    async fn create(&self) -> Result<(Box<str>, Standing), Failure> {
+        let request = self
+            .server
+            .request(Method::POST, path::UPLOADS)
+            .header(header::UPLOAD_LENGTH, self.parcel.fingerprint.bytes)
+            .header(header::UPLOAD_METADATA, self.metadata())
+            .header(CONTENT_LENGTH, 0);
+        let answer = self.server.short(request).await?;
+        match answer.status.as_u16() {
+            201 => {}
+            410 if answer.is_ours() => return Err(Failure::Deleted),
+            _ => return Err(answer.failure()),
+        }
+        let upload = answer
+            .text(LOCATION.as_str())
+            .and_then(|location| self.server.upload_path(location))
+            .ok_or_else(|| not_ours("no upload address"))?;
+        self.server.last_answer.now();
+        let standing = self.standing(&answer, answer.number(header::UPLOAD_OFFSET).unwrap_or(0))?;
+        if !matches!(standing, Standing::Complete(_)) {
+            let state = PhotoState::Announced { upload: Some(upload.clone()) };
+            let record = PhotoRecord { bytes: self.parcel.fingerprint.bytes, state };
+            self.manifest.put_photo(self.parcel.digest, record).wait().await?;
+        }
+        Ok((upload, standing))
+    }
+
+    /// Asks where an upload stands.
+    async fn ask(&self, upload: &str) -> Result<Standing, Failure> {
+        let answer = self.server.short(self.server.request(Method::HEAD, upload)).await?;
+        match (answer.status.as_u16(), answer.number(header::UPLOAD_OFFSET)) {
+            (200 | 204, Some(offset)) => {
+                let length = answer.number(header::UPLOAD_LENGTH);
+                if length.is_some_and(|length| length != self.parcel.fingerprint.bytes) {
+                    return Ok(Standing::Unknown);
+                }
+                self.standing(&answer, offset)
+            }
+            // Only from one who speaks tus: a login page must not make us forget an upload.
+            (404 | 410, _) if answer.is_ours() => Ok(Standing::Unknown),
+            (200..=299, _) => Err(not_ours("no offset")),
+            (404 | 410, _) => Err(not_ours("not found")),
+            _ => Err(answer.failure()),
+        }
+    }
+
+    /// Sends everything from `offset` on.
+    async fn patch(&self, upload: &str, offset: u64) -> Result<Answer, Failure> {
+        let length = self.parcel.fingerprint.bytes.saturating_sub(offset);
+        let mut file = File::open(&self.parcel.path).await.map_err(|error| unreadable(&error))?;
+        file.seek(SeekFrom::Start(offset)).await.map_err(|error| unreadable(&error))?;
+        let (sent, alive) = (Arc::clone(self.sent), self.server.last_answer.clone());
+        let body = ReaderStream::with_capacity(file.take(length), PIECE).inspect_ok(move |piece| {
+            sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            alive.now();
+        });
+        let request = self
+            .server
+            .request(Method::PATCH, upload)
+            .header(header::UPLOAD_OFFSET, offset)
+            .header(CONTENT_TYPE, OFFSET_OCTET_STREAM)
+            .header(CONTENT_LENGTH, length)
+            .body(Body::wrap_stream(body));
+        match self.while_it_moves(request.send()).await? {
+            Ok(response) => Ok(self.server.read(response).await),
+            // A file that became shorter ends the body early, which looks like a broken connection.
+            Err(_) if !is_unchanged(self.parcel).await? => Err(Failure::Changed),
+            Err(error) => Err(away(&error)),
+        }
+    }
+
+    async fn while_it_moves<T>(&self, request: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::pin!(request);
+        loop {
+            let before = self.sent.load(Ordering::Relaxed);
+            match tokio::time::timeout(STALL, &mut request).await {
+                Ok(done) => return Ok(done),
+                Err(_) if self.sent.load(Ordering::Relaxed) == before => {
+                    return Err(Failure::Away(format!("no progress for {} s", STALL.as_secs())));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// What an answer with an offset means. A complete upload needs a receipt for our digest.
+    fn standing(&self, answer: &Answer, offset: u64) -> Result<Standing, Failure> {
+        let length = self.parcel.fingerprint.bytes;
+        let photo = answer.text(header::FINDME_PHOTO).and_then(|id| id.parse().ok());
+        let stored = answer.text(header::REPR_DIGEST).and_then(Digest::from_repr_digest);
+        match (offset, stored, photo) {
+            (at, _, _) if at < length => Ok(Standing::At(at)),
+            (at, _, _) if at > length => Err(not_ours("more bytes than there are")),
+            (_, Some(stored), Some(photo)) if stored == self.parcel.digest => Ok(Standing::Complete(photo)),
+            (_, Some(_), Some(_)) => Err(Failure::Refused {
+                reason: FailReason::ReceiptDiffers,
+                why: "its receipt names another digest".into(),
+            }),
+            _ => Err(not_ours("no receipt")),
+        }
+    }
+
+    fn metadata(&self) -> String {
+        let photo = PhotoId::of(self.event, &self.parcel.digest);
+        let name = self.parcel.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        [
+            (metadata::FILENAME, name),
+            (metadata::FILETYPE, self.parcel.media.content_type().to_owned()),
+            (metadata::DIGEST, self.parcel.digest.to_string()),
+            (metadata::PHOTO, photo.to_string()),
+            (metadata::KIND, Kind::Original.as_str().to_owned()),
+        ]
+        .map(|(key, value)| format!("{key} {}", STANDARD.encode(value)))
+        .join(",")
+    }
+}
