@@ -1,1 +1,24 @@
-//! End-to-end tests of the two real programs.
+//! End-to-end tests of the two real programs, as a photographer and guests would use them. One file per subject.
+//!
+//! | file | what it shows |
+//! |---|---|
+//! | `upload` | a folder arrives whole, each photo once, and the manifest says why each path was or was not sent |
+//! | `protocol` | what the server keeps of a cut connection; what it answers to strangers |
+//! | `stand_in` | the manifest alone prevents duplicates, against a server that names every upload at random |
+//! | `odd_files` | every odd file gets its word and stops no other |
+//! | `away` | the server away at the start and in the middle; exit codes |
+//! | `kills` | `kill -9` of either side at random moments |
+//! | `venue` | `--serve`: everything in one process, for guests too |
+//! | `accuracy` | who is found, on an event whose truth is known |
+
+#![allow(clippy::unwrap_used)] // a test that meets the unexpected fails there
+
+mod accuracy;
+mod away;
+mod kills;
+mod odd_files;
+mod protocol;
+mod stand_in;
+mod support;
+mod upload;
+mod venue;

@@ -1,0 +1,121 @@
+//! Who is found: an event whose truth is known, through `--serve` and the real selfie endpoint. Small by default;
+//! `FINDME_EVENT=full` is the size that the README's figures come from.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use findme_common::PhotoId;
+use serde::Deserialize;
+
+use crate::support::{Laptop, asset, not_tested, peak_memory};
+use crate::venue::{serving, venue};
+
+#[derive(Deserialize)]
+struct Truth {
+    /// Guests in each photo, by file name.
+    photos: BTreeMap<String, Vec<String>>,
+    guests: Vec<String>,
+}
+
+/// Photos, guests, megapixels.
+fn size() -> (u32, u32, u32) {
+    if std::env::var("FINDME_EVENT").as_deref() == Ok("full") { (60, 12, 24) } else { (24, 8, 6) }
+}
+
+fn make_event(shared: &Path, out: &Path) -> bool {
+    let python = Command::new("python3").args(["-c", "import PIL, numpy"]).output();
+    if !python.is_ok_and(|output| output.status.success()) {
+        not_tested("python3 with Pillow and numpy makes the event");
+        return false;
+    }
+    let (photos, guests, megapixels) = size();
+    let mut command = Command::new("python3");
+    command.arg(shared.join("tools/make_event.py")).arg("--people").arg(shared.join("photos/lfw/identities"));
+    command.arg("--out").arg(out).args(["--seed", "7", "--strangers", "12", "--rotate"]);
+    command.args(["--photos", &photos.to_string(), "--guests", &guests.to_string()]);
+    let output = command.args(["--megapixels", &megapixels.to_string()]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    true
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guests_get_their_photos_and_nobody_elses() {
+    let Some(models) = asset("models") else { return };
+    let (Some(_), Some(tools)) = (asset("photos/lfw/identities"), asset("tools")) else { return };
+    let laptop = Laptop::new();
+    let made = laptop.place("event");
+    if !make_event(tools.parent().unwrap(), &made) {
+        return;
+    }
+    let truth: Truth = serde_json::from_slice(&std::fs::read(made.join("truth.json")).unwrap()).unwrap();
+    std::fs::remove_dir(laptop.photos()).unwrap();
+    std::fs::rename(made.join("photos"), laptop.photos()).unwrap();
+
+    let began = Instant::now();
+    let mut command = venue(&laptop, Some(&models));
+    command.env("FINDME_LOG", "warn,findme_server=info").env("NO_COLOR", "1");
+    let mut watch = laptop.start(command);
+    let event = serving(&mut watch).await;
+    let idle = watch.wait_for("idle", 1).await;
+    let run = began.elapsed();
+    assert_eq!(idle["uploaded"], truth.photos.len(), "every photo has its receipt: {idle}");
+    let counts = event.counts().await;
+    assert_eq!(counts.indexed as usize, truth.photos.len(), "every photo is indexed: {counts:?}");
+    let memory = peak_memory(watch.pid());
+
+    let by_id: HashMap<PhotoId, String> =
+        event.photos().await.into_iter().map(|photo| (photo.id, photo.name)).collect();
+    let (mut shown, mut right, mut found, mut present) = (0, 0, 0, 0);
+    let mut searches = Duration::ZERO;
+    for name in &truth.guests {
+        let guest = event.guest().await;
+        let selfie = std::fs::read(made.join(format!("selfies/{name}.jpg"))).unwrap();
+        let asked = Instant::now();
+        let result = guest.selfie(selfie).await.unwrap_or_else(|problem| panic!("{name}: {problem:?}"));
+        searches += asked.elapsed();
+        let is_in = |id: &PhotoId| truth.photos[&by_id[id]].contains(name);
+        let (you, maybe): (Vec<_>, Vec<_>) =
+            (result.you.iter().map(|hit| hit.photo).collect(), result.maybe.iter().map(|hit| hit.photo).collect());
+        shown += you.len();
+        right += you.iter().filter(|id| is_in(id)).count();
+        found += you.iter().chain(&maybe).filter(|id| is_in(id)).count();
+        present += truth.photos.values().filter(|guests| guests.contains(name)).count();
+        assert!(you.iter().all(|id| !maybe.contains(id)), "a photo is in both bands");
+    }
+    let precision = right as f64 / shown.max(1) as f64;
+    let recall = found as f64 / present as f64;
+    let (photos, guests, megapixels) = size();
+    eprintln!("accuracy: {photos} photos of {megapixels} megapixels, {guests} guests, {present} appearances");
+    eprintln!(
+        "  precision in «you» {precision:.3} ({right} of {shown}), recall over both bands {recall:.3} ({found} of {present})"
+    );
+    eprintln!(
+        "  close to rest: {:.1} s in all, {:.0} ms a photo; a selfie's search {:.0} ms; peak memory {}",
+        run.as_secs_f32(),
+        run.as_secs_f64() * 1e3 / f64::from(photos),
+        searches.as_secs_f64() * 1e3 / f64::from(guests),
+        memory.map_or("unknown".to_owned(), |bytes| format!("{} MB", bytes / 1_000_000)),
+    );
+    let stages = stages(&watch.complaints());
+    assert_eq!(stages.len(), 4, "the log tells the time of each stage: {stages:?}");
+    for (stage, times) in &stages {
+        let mean = times.iter().sum::<f64>() / times.len() as f64;
+        let worst = times.iter().copied().fold(0.0, f64::max);
+        eprintln!("  {stage}: {mean:.0} ms on average, {worst:.0} ms at most, over {} photos", times.len());
+    }
+    assert!(precision >= 0.98, "precision in «you» is {precision:.3}");
+    assert!(recall >= 0.90, "recall over both bands is {recall:.3}");
+}
+
+/// Milliseconds of each stage, from lines such as `… indexed photo=… decode_ms=12.3 thumbnails_ms=4.5`.
+fn stages(log: &str) -> BTreeMap<String, Vec<f64>> {
+    let mut stages: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for pair in log.split_whitespace().filter_map(|word| word.split_once("_ms=")) {
+        if let Ok(ms) = pair.1.parse() {
+            stages.entry(pair.0.to_owned()).or_default().push(ms);
+        }
+    }
+    stages
+}

@@ -1,0 +1,242 @@
+//! The real server as a process of its own, and an event on it as a photographer's program sees it.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use findme_common::protocol::{Counts, Name, NameList, PhotoItem, PhotoList};
+use findme_common::{Digest, EventId, PhotographerToken};
+use reqwest::StatusCode;
+use tempfile::TempDir;
+
+use super::guest::{Guest, client};
+use super::wait_for;
+
+/// A server with a data folder of its own; both end with it.
+pub(crate) struct Server {
+    folder: TempDir,
+    options: Vec<String>,
+    child: Option<Child>,
+    port: u16,
+    starts: u32,
+}
+
+impl Server {
+    /// One that finds no faces: quick.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&["--faces", "off"]).await
+    }
+
+    /// One that finds faces with the models of this folder.
+    pub(crate) async fn start_with_models(models: &Path) -> Self {
+        Self::start_with(&["--models", models.to_str().unwrap()]).await
+    }
+
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut server = Self { folder: tempfile::tempdir().unwrap(), options, child: None, port: 0, starts: 0 };
+        server.run().await;
+        server
+    }
+
+    /// Starts it on the same data, and (from the second time on) on the same port.
+    pub(crate) async fn run(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        self.starts += 1;
+        let said = self.folder.path().join(format!("said-{}", self.starts));
+        let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
+        let child = command()
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(&self.options)
+            .arg("--data")
+            .arg(self.data())
+            .stdin(Stdio::null())
+            .stdout(File::create(&said).unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let address = wait_for("the server to listen", async || {
+            let said = std::fs::read_to_string(&said).unwrap();
+            let line = said.lines().find_map(|line| line.strip_prefix("listening on http://"));
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
+                panic!("the server ended at its start ({status}):\n{}", self.log());
+            }
+            said.ends_with('\n').then_some(line?.to_owned())
+        });
+        self.port = address.await.rsplit(':').next().unwrap().parse().unwrap();
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Everything it has logged since its first start.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap()
+    }
+
+    /// Whatever clients did: the server itself failed in nothing and panicked nowhere.
+    pub(crate) fn assert_no_faults(&self) {
+        let log = self.log();
+        let faults: Vec<_> = log.lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked")).collect();
+        assert!(faults.is_empty(), "the server's log has faults:\n{}", faults.join("\n"));
+    }
+
+    /// Files of photos that are on stable storage under their final names, also while the server is dead.
+    pub(crate) fn published(&self) -> usize {
+        let count = |folder: std::fs::DirEntry| std::fs::read_dir(folder.path()).map_or(0, Iterator::count);
+        std::fs::read_dir(self.data().join("photos")).unwrap().map(|event| count(event.unwrap())).sum()
+    }
+
+    /// Files of uploads that are not finished.
+    pub(crate) fn staged(&self) -> usize {
+        std::fs::read_dir(self.data().join("staging")).unwrap().count()
+    }
+
+    /// Creates an event with the operator's command line.
+    pub(crate) fn create_event(&self, name: &str) -> Event {
+        let output = command().args(["event", "create", name, "--data"]).arg(self.data()).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        let value = |label: &str| {
+            let line = said.lines().find(|line| line.starts_with(label)).unwrap_or_else(|| panic!("{label}: {said}"));
+            line.split_whitespace().last().unwrap().to_owned()
+        };
+        Event::new(self.url(), value("photographer token"), value("join code"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(40).collect();
+            eprintln!("---- the server's log ends with");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+        self.kill();
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-server"));
+    // Nothing of the developer's own settings.
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("RUST_BACKTRACE", "1");
+    command
+}
+
+/// An event, with what its photographer holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) url: String,
+    pub(crate) id: EventId,
+    pub(crate) token: String,
+    pub(crate) join: String,
+    http: reqwest::Client,
+}
+
+impl Event {
+    pub(crate) fn new(url: String, token: String, join: String) -> Self {
+        let id = token.parse::<PhotographerToken>().unwrap().event;
+        Self { url, id, token, join, http: client() }
+    }
+
+    /// The same event under another address (a proxy's).
+    pub(crate) fn through(&self, url: &str) -> Self {
+        Self { url: url.to_owned(), ..self.clone() }
+    }
+
+    /// A request with the photographer's token.
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(&self.token)
+            .header("tus-resumable", "1.0.0")
+    }
+
+    async fn get(&self, path: &str) -> reqwest::Response {
+        self.request(reqwest::Method::GET, path).send().await.unwrap()
+    }
+
+    /// All originals on the server.
+    pub(crate) async fn names(&self) -> Vec<Name> {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let page: NameList = self.get(&format!("/api/names?limit=150{after}")).await.json().await.unwrap();
+            all.extend(page.photos);
+            match page.next {
+                Some(next) => after = format!("&after={next}"),
+                None => return all,
+            }
+        }
+    }
+
+    /// The photographer's list, all pages.
+    pub(crate) async fn photos(&self) -> Vec<PhotoItem> {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let page: PhotoList = self.get(&format!("/api/all-photos?limit=150{after}")).await.json().await.unwrap();
+            all.extend(page.photos);
+            match page.next {
+                Some(next) => after = format!("&after={next}"),
+                None => return all,
+            }
+        }
+    }
+
+    pub(crate) async fn counts(&self) -> Counts {
+        self.get("/api/all-photos?limit=1").await.json::<PhotoList>().await.unwrap().counts
+    }
+
+    /// Waits until no job of the event can run.
+    pub(crate) async fn rest(&self) -> Counts {
+        wait_for("the server to have indexed everything", async || {
+            let counts = self.counts().await;
+            (counts.runnable == 0).then_some(counts)
+        })
+        .await
+    }
+
+    /// A guest who joins by the code.
+    pub(crate) async fn guest(&self) -> Guest {
+        Guest::join(&self.url, &self.join).await
+    }
+
+    /// The server has exactly these contents: each once, byte for byte, as its list says and as it gives them back.
+    pub(crate) async fn assert_holds_exactly(&self, contents: &[Vec<u8>]) {
+        let wanted: BTreeSet<Digest> = contents.iter().map(|bytes| Digest::of(bytes)).collect();
+        let names = self.names().await;
+        let held: BTreeSet<Digest> = names.iter().map(|name| name.digest).collect();
+        assert_eq!(held.len(), names.len(), "a content is there twice");
+        assert_eq!(held.difference(&wanted).count(), 0, "something is there that was never in the folder");
+        assert_eq!(wanted.difference(&held).count(), 0, "a photo is missing; {} of {}", held.len(), wanted.len());
+        for name in &names {
+            assert_eq!(name.id, findme_common::PhotoId::of(self.id, &name.digest));
+            let answer = self.get(&format!("/api/photo/{}", name.id)).await;
+            assert_eq!(answer.status(), StatusCode::OK);
+            let bytes = answer.bytes().await.unwrap();
+            assert_eq!(bytes.len() as u64, name.bytes);
+            assert_eq!(Digest::of(&bytes), name.digest, "{} is damaged", name.name);
+        }
+        let counts = self.counts().await;
+        assert_eq!(counts.received + counts.indexed + counts.failed, names.len() as u64, "{counts:?}");
+    }
+}
