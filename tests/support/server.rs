@@ -106,9 +106,10 @@ impl Server {
         std::fs::read_dir(self.data().join("photos")).unwrap().map(|event| count(event.unwrap())).sum()
     }
 
-    /// Files of uploads that are not finished.
-    pub(crate) fn staged(&self) -> usize {
-        std::fs::read_dir(self.data().join("staging")).unwrap().count()
+    /// Lengths of the files of uploads that are not finished.
+    pub(crate) fn staged(&self) -> Vec<u64> {
+        let files = std::fs::read_dir(self.data().join("staging")).unwrap();
+        files.filter_map(|file| Some(file.unwrap().metadata().ok()?.len())).collect()
     }
 
     /// Creates an event with the operator's command line.
