@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use findme_common::PhotoId;
 use serde::Deserialize;
 
-use crate::support::{Laptop, asset, not_tested, peak_memory};
+use crate::support::{Laptop, asset, not_tested, peak_memory, say};
 use crate::venue::{serving, venue};
 
 #[derive(Deserialize)]
@@ -87,24 +87,25 @@ async fn guests_get_their_photos_and_nobody_elses() {
     let precision = right as f64 / shown.max(1) as f64;
     let recall = found as f64 / present as f64;
     let (photos, guests, megapixels) = size();
-    eprintln!("accuracy: {photos} photos of {megapixels} megapixels, {guests} guests, {present} appearances");
-    eprintln!(
-        "  precision in «you» {precision:.3} ({right} of {shown}), recall over both bands {recall:.3} ({found} of {present})"
-    );
-    eprintln!(
-        "  close to rest: {:.1} s in all, {:.0} ms a photo; a selfie's search {:.0} ms; peak memory {}",
+    let mut report =
+        format!("accuracy: {photos} photos of {megapixels} megapixels, {guests} guests, {present} appearances\n");
+    report += &format!("  precision in «you» {precision:.3} ({right} of {shown})\n");
+    report += &format!("  recall over both bands {recall:.3} ({found} of {present})\n");
+    report += &format!(
+        "  start to rest {:.1} s, {:.0} ms a photo; a selfie's search {:.0} ms; peak memory {}\n",
         run.as_secs_f32(),
         run.as_secs_f64() * 1e3 / f64::from(photos),
         searches.as_secs_f64() * 1e3 / f64::from(guests),
         memory.map_or("unknown".to_owned(), |bytes| format!("{} MB", bytes / 1_000_000)),
     );
     let stages = stages(&watch.complaints());
-    assert_eq!(stages.len(), 4, "the log tells the time of each stage: {stages:?}");
+    assert!(stages.len() >= 4, "the log tells the time of each stage: {stages:?}");
     for (stage, times) in &stages {
         let mean = times.iter().sum::<f64>() / times.len() as f64;
         let worst = times.iter().copied().fold(0.0, f64::max);
-        eprintln!("  {stage}: {mean:.0} ms on average, {worst:.0} ms at most, over {} photos", times.len());
+        report += &format!("  {stage}: {mean:.1} ms on average, {worst:.1} ms at most, {} times\n", times.len());
     }
+    say(&report);
     assert!(precision >= 0.98, "precision in «you» is {precision:.3}");
     assert!(recall >= 0.90, "recall over both bands is {recall:.3}");
 }

@@ -8,7 +8,7 @@ use findme_common::Digest;
 use findme_common::manifest::{FileState, PhotoState};
 
 use crate::support::photos::of_size;
-use crate::support::{Laptop, PATIENCE, Random, Server, number};
+use crate::support::{Laptop, PATIENCE, Random, Server, number, say};
 
 const PHOTOS: u64 = 200;
 
@@ -71,9 +71,9 @@ async fn kills_at_random_moments_lose_nothing_and_double_nothing() {
     let sent = manifest.files.iter().filter(|file| matches!(file.state, FileState::Photo { duplicate: false, .. }));
     assert_eq!(sent.count(), PHOTOS as usize);
     server.assert_no_faults();
-    eprintln!(
+    say(&format!(
         "kills: {watcher_kills} of the watcher, {server_kills} of the server, the last at {at_last_kill} of {PHOTOS} \
          photos; all there once, bytes equal, after {:.1} s",
         took.as_secs_f32()
-    );
+    ));
 }

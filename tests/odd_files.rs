@@ -9,7 +9,7 @@ use std::process::Command;
 use findme_common::protocol::PhotoState;
 
 use crate::support::photos::{of_size, small};
-use crate::support::{Laptop, Server, asset, not_tested};
+use crate::support::{Laptop, Server, asset, not_tested, say};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_odd_file_gets_its_word_and_stops_no_other() {
@@ -118,7 +118,7 @@ impl Unprivileged {
         }
         let works = Command::new("setpriv").args([SETPRIV_NO_OVERRIDE, "--", "true"]).status();
         if works.is_ok_and(|status| status.success()) {
-            eprintln!("odd files: root without CAP_DAC_OVERRIDE, by setpriv");
+            say("odd files: root without CAP_DAC_OVERRIDE, by setpriv");
             return Self::BySetpriv;
         }
         Self::Not
@@ -169,6 +169,6 @@ async fn real_photos_of_every_kind_are_stored_and_shown() {
             }
         }
     }
-    eprintln!("stored, not decodable here: {failed:?}");
+    say(&format!("stored, not decodable here: {failed:?}"));
     server.assert_no_faults();
 }

@@ -6,6 +6,7 @@ pub(crate) mod photos;
 pub(crate) mod server;
 pub(crate) mod watch;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -51,7 +52,13 @@ pub(crate) fn asset(path: &str) -> Option<PathBuf> {
 /// Says loudly that something is not tested on this machine; fails when everything must be.
 pub(crate) fn not_tested(why: &str) {
     assert!(std::env::var("FINDME_REQUIRE_ASSETS").as_deref() != Ok("1"), "cannot test: {why}");
-    eprintln!("\n!!!! SKIPPED, NOT TESTED: {why}\n");
+    say(&format!("!!!! SKIPPED, NOT TESTED: {why}"));
+}
+
+/// Says something that is read also when the test passes: the test harness holds back what goes through `eprintln!`.
+pub(crate) fn say(line: &str) {
+    let mut standard_error = std::io::stderr();
+    let _ = standard_error.write_all(format!("\n{line}\n").as_bytes());
 }
 
 /// A number from the environment, or its default.
@@ -75,7 +82,7 @@ impl Random {
     pub(crate) fn seeded(what: &str) -> Self {
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let seed = number("FINDME_SEED", clock.as_millis() as u64 % 1_000_000);
-        eprintln!("{what}: FINDME_SEED={seed}");
+        say(&format!("{what}: FINDME_SEED={seed}"));
         Self::new(seed)
     }
 
@@ -99,8 +106,8 @@ pub(crate) fn peak_memory(pid: u32) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }
 
-/// Sends a signal by the system's own command, to a process that the test started.
+/// Sends a signal to a process that the test started; by the shell, because not every system has `kill` as a program.
 pub(crate) fn signal(name: &str, pid: u32) {
-    let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
+    let sent = std::process::Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status();
     assert!(sent.unwrap().success(), "kill -{name} {pid}");
 }
