@@ -89,7 +89,7 @@ impl Pixels {
     /// One pixel; `None` outside the picture.
     pub(crate) fn at(&self, x: i64, y: i64) -> Option<&[u8; 3]> {
         let inside = (0..i64::from(self.width)).contains(&x) && (0..i64::from(self.height)).contains(&y);
-        self.rgb.as_chunks().0.get(inside.then_some((y * i64::from(self.width) + x) as usize)?)
+        self.rgb.as_chunks().0.get(inside.then(|| (y * i64::from(self.width) + x) as usize)?)
     }
 
     /// A copy of the part that begins at `(x, y)`, cut off where the picture ends.
@@ -215,4 +215,4 @@ fn upright(pixels: Pixels, source: (u32, u32), metadata: metadata::Metadata) -> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
