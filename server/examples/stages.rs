@@ -4,6 +4,7 @@
 //! stages time      MODELS WORKERS PHOTO...   time per photo and stage, peak memory
 //! stages event     MODELS WORKERS DIR        DIR has photos/, selfies/ and truth.json: precision and recall per band
 //! stages impostors MODELS WORKERS DIR        DIR has one folder of photos per person: how alike different people are
+//! stages search    MODELS WORKERS N          time of a search over N made-up faces, one core
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use serde::Deserialize;
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [mode, models, workers, paths @ ..] = arguments.as_slice() else {
-        bail!("stages time|event|impostors MODELS WORKERS PATH...");
+        bail!("stages time|event|impostors|search MODELS WORKERS PATH...");
     };
     let engine = Engine::open(Path::new(models), default_pack())?;
     let workers: usize = workers.parse().context("WORKERS is a number")?;
@@ -31,6 +32,7 @@ fn main() -> Result<()> {
         "time" => index(&engine, workers, paths.iter().map(PathBuf::from).collect()).map(|_| ()),
         "event" => event(&engine, workers, Path::new(first)),
         "impostors" => impostors(&engine, workers, Path::new(first)),
+        "search" => search(first.parse().context("N is a number")?),
         _ => bail!("unknown mode {mode}"),
     }
 }
@@ -45,8 +47,16 @@ struct Sums {
     inference: Timings,
 }
 
+/// A photo with what was found in it.
+struct Indexed {
+    path: PathBuf,
+    /// Columns and rows of the pixels in which the faces are.
+    size: (u32, u32),
+    faces: Vec<Face>,
+}
+
 /// Runs every photo through all stages and prints what that cost.
-fn index(engine: &Engine, workers: usize, photos: Vec<PathBuf>) -> Result<Vec<(PathBuf, Vec<Face>)>> {
+fn index(engine: &Engine, workers: usize, photos: Vec<PathBuf>) -> Result<Vec<Indexed>> {
     let (next, sums, results) = (AtomicUsize::new(0), Mutex::new(Sums::default()), Mutex::new(Vec::new()));
     let (start, cpu) = (Instant::now(), cpu_seconds());
     std::thread::scope(|scope| -> Result<()> {
@@ -68,7 +78,11 @@ fn index(engine: &Engine, workers: usize, photos: Vec<PathBuf>) -> Result<Vec<(P
                 sums.inference.detect += timings.detect;
                 sums.inference.embed += timings.embed;
                 drop(sums);
-                results.lock().map_err(|_| anyhow::anyhow!("a worker panicked"))?.push((path.clone(), faces));
+                results.lock().map_err(|_| anyhow::anyhow!("a worker panicked"))?.push(Indexed {
+                    path: path.clone(),
+                    size: (picture.pixels.width(), picture.pixels.height()),
+                    faces,
+                });
             }
             Ok(())
         };
@@ -110,7 +124,7 @@ fn event(engine: &Engine, workers: usize, folder: &Path) -> Result<()> {
     let paths = names.iter().map(|name| folder.join("photos").join(name)).collect();
     let mut gallery = Gallery::new();
     let id = |index: usize| PhotoId::from_bytes((index as u128).to_be_bytes());
-    for (path, faces) in index(engine, workers, paths)? {
+    for Indexed { path, faces, .. } in index(engine, workers, paths)? {
         let name = path.file_name().and_then(|name| name.to_str()).context("an event's names are text")?;
         let index = names.iter().position(|known| *known == name).context("every path comes from the truth")?;
         for (number, face) in (0..).zip(&faces) {
@@ -168,16 +182,26 @@ fn impostors(engine: &Engine, workers: usize, folder: &Path) -> Result<()> {
     }
     let person: BTreeMap<&Path, usize> = photos.iter().map(|(person, path)| (path.as_path(), *person)).collect();
     let found = index(engine, workers, photos.iter().map(|(_, path)| path.clone()).collect())?;
-    // The largest face is the one the photo is filed under.
-    let faces: Vec<(usize, Embedding)> = found
+    // The face in the middle is the one the photo is filed under.
+    let aside = |face: &Face, (width, height): (u32, u32)| {
+        let rect = &face.detection.rect;
+        (rect.x + rect.width / 2.0 - width as f32 / 2.0).hypot(rect.y + rect.height / 2.0 - height as f32 / 2.0)
+    };
+    let faces: Vec<(usize, PathBuf, Embedding)> = found
         .into_iter()
-        .filter_map(|(path, faces)| Some((person[path.as_path()], faces.into_iter().next()?.embedding)))
+        .filter_map(|Indexed { path, size, faces }| {
+            let face = faces.into_iter().min_by(|a, b| aside(a, size).total_cmp(&aside(b, size)))?;
+            Some((person[path.as_path()], path, face.embedding))
+        })
         .collect();
     let (mut different, mut same) = (Vec::new(), Vec::new());
-    for (index, (person, embedding)) in faces.iter().enumerate() {
-        for (other, compared) in &faces[..index] {
+    for (index, (person, path, embedding)) in faces.iter().enumerate() {
+        for (other, beside, compared) in &faces[..index] {
             let similarity = embedding.similarity(compared);
             if person == other { &mut same } else { &mut different }.push(similarity);
+            if person != other && similarity.get() > 0.5 {
+                println!("{:.3} {} {}", similarity.get(), path.display(), beside.display());
+            }
         }
     }
     println!("{} faces, {} pairs of different people, {} of the same", faces.len(), different.len(), same.len());
@@ -189,6 +213,34 @@ fn impostors(engine: &Engine, workers: usize, folder: &Path) -> Result<()> {
     let mut worst: Vec<f32> = different.iter().map(|s| s.get()).collect();
     worst.sort_by(|a, b| b.total_cmp(a));
     println!("most alike strangers: {:.3?}", &worst[..worst.len().min(12)]);
+    Ok(())
+}
+
+/// Searches a gallery of made-up faces, four to a photo.
+fn search(faces: u32) -> Result<()> {
+    // A linear congruential generator is random enough for vectors that only have to be spread out.
+    let mut state = 7_u64;
+    let mut made_up = || {
+        let values: Vec<f32> = (0..256)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect();
+        Embedding::new(&values).context("random values have a direction")
+    };
+    let mut gallery = Gallery::new();
+    for face in 0..faces {
+        gallery.insert(PhotoId::from_bytes(u128::from(face / 4).to_be_bytes()), face.into(), &made_up()?);
+    }
+    let mut times = Vec::new();
+    for _ in 0..51 {
+        let probe = [made_up()?];
+        let (start, found) = (Instant::now(), gallery.search(&probe, Threshold::new(0.36)));
+        times.push((start.elapsed(), found.len()));
+    }
+    times.sort();
+    println!("{faces} faces: p50 {:.2?}, p95 {:.2?}, peak {} MB", times[25].0, times[48].0, peak_memory_mb());
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::picture::tests::shared;
-use crate::picture::{self, Limits, Pixels};
+use crate::picture::{self, Limits, Orientation, Pixels};
 
 use super::*;
 
@@ -150,6 +150,37 @@ fn a_selfie_that_is_nothing_but_face_has_one() {
     let cosine = faces[0].embedding.similarity(&face.embedding).get();
     println!("cropped to the face: cosine {cosine:.3}");
     assert!(cosine > 0.7);
+}
+
+#[test]
+fn a_photo_that_lies_on_its_side_without_saying_so_still_has_its_faces() {
+    let Some(shared) = shared() else { return };
+    let engine = engine(&shared);
+    for name in ["obama/obama.jpg", "obama/obama1.jpg", "obama/obama2.jpg", "biden/biden.jpg"] {
+        let upright = pixels(&shared.join("photos/people").join(name));
+        let known = engine.faces(&upright, Purpose::Photo).unwrap().remove(0).embedding;
+        for turn in [6, 8].map(Orientation::from_exif) {
+            let faces = engine.faces(&turn.apply(upright.clone()), Purpose::Photo).unwrap();
+            let best = faces.iter().map(|face| face.embedding.similarity(&known).get()).fold(-1.0, f32::max);
+            println!("{name} {turn:?}: {} faces, cosine {best:.3}", faces.len());
+            assert!(best > 0.9, "{name} {turn:?}");
+        }
+    }
+}
+
+#[test]
+fn second_looks_see_no_faces_where_there_are_none() {
+    let Some(shared) = shared() else { return };
+    let engine = engine(&shared);
+    for name in [
+        "exif_orientation/Landscape_1.jpg",
+        "camera/DSCN0010.jpg",
+        "camera/HMD_Nokia_8.3_5G.jpg",
+        "heic_raw/denali.webp",
+    ] {
+        let faces = engine.detect(&pixels(&shared.join("photos").join(name)), Purpose::Photo).unwrap();
+        assert!(faces.is_empty(), "{name}: {faces:?}");
+    }
 }
 
 #[test]
