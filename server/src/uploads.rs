@@ -7,9 +7,11 @@
 //! Order before a final answer: sync of the bytes → digest verified → rename → sync of the folder → one transaction
 //! (upload complete, photo, job) with `synchronous=FULL` → answer.
 
-use std::collections::HashMap;
+mod files;
+mod slots;
+
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -21,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Accepted, Catalog, CatalogError, NewUpload, UploadRow};
 use crate::store::{PhotoStore, Staged};
+pub(crate) use files::blocking;
+use files::{published_digest, sync, write};
+use slots::{Kept, Slots};
 
 /// Bytes that are collected before they are written: few calls, little memory (times the number of clients).
 const BATCH: usize = 256 * 1024;
@@ -133,21 +138,12 @@ impl From<UploadRow> for Standing {
     }
 }
 
-/// One upload that a request has open.
-#[derive(Debug, Default)]
-struct Slot {
-    /// Held by the request that writes. Inside: digest state of the durable prefix, so that it is not read again.
-    turn: tokio::sync::Mutex<Option<(u64, Hasher)>>,
-    /// Asks the present holder to stop.
-    stop: Mutex<CancellationToken>,
-}
-
 /// The state machine over all uploads.
 #[derive(Debug, Clone)]
 pub(crate) struct Uploads {
     catalog: Catalog,
     store: PhotoStore,
-    slots: Arc<Mutex<HashMap<UploadId, Arc<Slot>>>>,
+    slots: Slots,
     /// Told about each new job, so that indexing begins at once.
     work: Arc<Notify>,
 }
@@ -155,7 +151,7 @@ pub(crate) struct Uploads {
 impl Uploads {
     /// The machine over a catalogue and a store; `work` is notified when a photo is ready to be indexed.
     pub(crate) fn new(catalog: Catalog, store: PhotoStore, work: Arc<Notify>) -> Self {
-        Self { catalog, store, slots: Arc::default(), work }
+        Self { catalog, store, slots: Slots::default(), work }
     }
 
     /// Finishes or rolls back what a crash left: staged files without a row are removed, rows whose file was already
@@ -172,6 +168,13 @@ impl Uploads {
             blocking(move || store.discard(orphan)).await?;
         }
         for row in rows {
+            if row.offset == row.new.length {
+                // Whoever asks is told «all bytes are here» and may never come back: it is finished now.
+                match self.stand(row.new.event, row.id).await {
+                    Ok(_) | Err(UploadError::Lost) => continue,
+                    Err(other) => return Err(other),
+                }
+            }
             let (store, id) = (self.store.clone(), row.id);
             let there = blocking(move || store.staged_length(id)).await?;
             let bytes_gone = there.is_none_or(|length| length < row.offset);
@@ -195,8 +198,7 @@ impl Uploads {
         };
         if row.new.length == 0 && !row.complete {
             // Nothing will ever be sent, so nothing would ever finish it.
-            let nothing = futures_util::stream::empty::<Result<Bytes, io::Error>>();
-            return self.append(row.new.event, row.id, 0, nothing).await;
+            return self.append(row.new.event, row.id, 0, nothing()).await;
         }
         if row.id != id {
             return self.stand(row.new.event, row.id).await;
@@ -204,21 +206,38 @@ impl Uploads {
         Ok(row.into())
     }
 
-    /// Where an upload stands. A request that writes it is stopped first, so that the answer stays true.
+    /// Where an upload stands. A request that writes it is stopped first, so that the answer stays true; an upload whose
+    /// bytes are all here is finished first, so that «offset = length» always means a photo.
     ///
     /// # Errors
-    /// [`UploadError::NotFound`] or storage.
+    /// [`UploadError::NotFound`], [`UploadError::Lost`] or storage.
     pub(crate) async fn stand(&self, event: EventId, id: UploadId) -> Result<Standing, UploadError> {
         let row = self.row(event, id).await?;
         if row.complete {
             return Ok(row.into());
         }
-        let slot = self.slot(id);
-        let turn = slot.take_over().await;
+        let this = self.clone();
+        to_its_end(async move {
+            let slot = this.slots.of(id);
+            let mut turn = slot.take_over().await;
+            let result = this.stand_in_turn(event, id, &mut turn).await;
+            drop(turn);
+            this.slots.release(id, &slot);
+            result
+        })
+        .await
+    }
+
+    async fn stand_in_turn(&self, event: EventId, id: UploadId, kept: &mut Kept) -> Result<Standing, UploadError> {
         let row = self.row(event, id).await?;
-        drop(turn);
-        self.release(id, &slot);
-        Ok(row.into())
+        if row.complete || row.offset < row.new.length {
+            return Ok(row.into());
+        }
+        let unstoppable = CancellationToken::new();
+        match self.append_in_turn(event, id, row.offset, nothing(), kept, &unstoppable).await {
+            Err(UploadError::DigestMismatch) => Ok(self.row(event, id).await?.into()),
+            other => other,
+        }
     }
 
     /// Adds bytes at `offset`; at the end the upload becomes a photo. A stream that breaks ([`UploadError::Cut`]) leaves
@@ -234,14 +253,19 @@ impl Uploads {
         body: S,
     ) -> Result<Standing, UploadError>
     where
-        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send + 'static,
+        E: Send + 'static,
     {
-        let slot = self.slot(id);
-        let (mut turn, stop) = slot.take_turn().await;
-        let result = self.append_in_turn(event, id, offset, body, &mut turn, &stop).await;
-        drop(turn);
-        self.release(id, &slot);
-        result
+        let this = self.clone();
+        to_its_end(async move {
+            let slot = this.slots.of(id);
+            let (mut turn, stop) = slot.take_turn().await;
+            let result = this.append_in_turn(event, id, offset, body, &mut turn, &stop).await;
+            drop(turn);
+            this.slots.release(id, &slot);
+            result
+        })
+        .await
     }
 
     async fn append_in_turn<S, E>(
@@ -250,7 +274,7 @@ impl Uploads {
         id: UploadId,
         offset: u64,
         mut body: S,
-        kept: &mut Option<(u64, Hasher)>,
+        kept: &mut Kept,
         stop: &CancellationToken,
     ) -> Result<Standing, UploadError>
     where
@@ -383,7 +407,7 @@ impl Uploads {
     /// # Errors
     /// [`UploadError::NotFound`] or storage.
     pub(crate) async fn terminate(&self, event: EventId, id: UploadId) -> Result<(), UploadError> {
-        let slot = self.slot(id);
+        let slot = self.slots.of(id);
         let mut turn = slot.take_over().await;
         let result = match self.row(event, id).await {
             Ok(row) => self.forget(&row).await,
@@ -391,7 +415,7 @@ impl Uploads {
         };
         *turn = None;
         drop(turn);
-        self.release(id, &slot);
+        self.slots.release(id, &slot);
         result
     }
 
@@ -402,14 +426,18 @@ impl Uploads {
     pub(crate) async fn expire(&self, before: i64) -> Result<usize, UploadError> {
         let mut expired = 0;
         for row in self.catalog.unfinished_uploads().await?.into_iter().filter(|row| row.touched_at < before) {
-            let slot = self.slot(row.id);
+            let slot = self.slots.of(row.id);
             // Whoever writes it now is alive, so it is not abandoned.
-            let Ok(mut turn) = slot.turn.try_lock() else { continue };
-            self.forget(&row).await?;
-            *turn = None;
+            let Some(mut turn) = slot.idle_turn() else { continue };
+            // It may have gone on, or become a photo, since the list was read.
+            let now = self.catalog.upload(row.new.event, row.id).await?;
+            if now.is_some_and(|now| !now.complete && now.touched_at < before) {
+                self.forget(&row).await?;
+                *turn = None;
+                expired += 1;
+            }
             drop(turn);
-            self.release(row.id, &slot);
-            expired += 1;
+            self.slots.release(row.id, &slot);
         }
         Ok(expired)
     }
@@ -433,39 +461,6 @@ impl Uploads {
             _ => error.into(),
         })
     }
-
-    fn slot(&self, id: UploadId) -> Arc<Slot> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.entry(id).or_default().clone()
-    }
-
-    /// Drops the slot when nobody else has it and no digest state is kept in it.
-    fn release(&self, id: UploadId, slot: &Arc<Slot>) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        // Two owners: the map and the caller. The map is locked, so nobody can become the third meanwhile.
-        if Arc::strong_count(slot) == 2 && slot.turn.try_lock().is_ok_and(|kept| kept.is_none()) {
-            slots.remove(&id);
-        }
-    }
-}
-
-impl Slot {
-    /// Stops whoever writes and waits for their last byte to be durable.
-    async fn take_over(&self) -> tokio::sync::MutexGuard<'_, Option<(u64, Hasher)>> {
-        self.stop.lock().unwrap_or_else(PoisonError::into_inner).cancel();
-        self.turn.lock().await
-    }
-
-    /// Like [`Slot::take_over`], and stays the writer that a later request can stop.
-    async fn take_turn(&self) -> (tokio::sync::MutexGuard<'_, Option<(u64, Hasher)>>, CancellationToken) {
-        let mine = CancellationToken::new();
-        let before = {
-            let mut stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *stop, mine.clone())
-        };
-        before.cancel();
-        (self.turn.lock().await, mine)
-    }
 }
 
 /// How a request's body ended.
@@ -476,39 +471,17 @@ enum Ended {
     Failed(UploadError),
 }
 
-/// Digest of a published file of that length; `None` when there is none.
-fn published_digest(path: &std::path::Path, length: u64) -> io::Result<Option<Digest>> {
-    use std::io::Read;
-    let mut file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    if file.metadata()?.len() != length {
-        return Ok(None);
-    }
-    let (mut hasher, mut piece) = (Hasher::new(), vec![0; BATCH]);
-    loop {
-        let n = file.read(&mut piece)?;
-        if n == 0 {
-            return Ok(Some(hasher.finish()));
-        }
-        hasher.update(&piece[..n]);
-    }
+/// A body without bytes.
+fn nothing() -> impl Stream<Item = Result<Bytes, io::Error>> + Unpin + Send {
+    futures_util::stream::empty()
 }
 
-async fn write(mut staged: Staged, bytes: Bytes) -> io::Result<Staged> {
-    blocking(move || staged.write(&bytes).map(|()| staged)).await
-}
-
-async fn sync(staged: Staged) -> io::Result<Staged> {
-    blocking(move || staged.sync().map(|()| staged)).await
-}
-
-/// Runs file work on the blocking pool.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+/// Runs work on a task of its own. The server drops the request of a client that goes away; what had arrived must still
+/// be made durable, and file work that is half done must not overlap that of the next request.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, UploadError>> + Send + 'static,
+) -> Result<T, UploadError> {
+    tokio::spawn(work).await.unwrap_or_else(|died| Err(UploadError::Io(io::Error::other(died))))
 }
 
 /// Unfinished uploads are forgotten after this long without a byte.

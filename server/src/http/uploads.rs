@@ -12,7 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use findme_common::protocol::{self, Code, Kind, header as h, metadata as m};
 use findme_common::{Digest, EventId, PhotoId, UploadId};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::Mutex;
 
 use super::App;
 use super::auth::Photographer;
@@ -48,12 +49,12 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let mut body = body.into_data_stream();
-    let result = create_inner(&app, machine.event, &headers, &mut body).await;
-    answer(result, &mut body).await
+    let body = shared(body);
+    let result = create_inner(&app, machine.event, &headers, &body).await;
+    answer(result, &body).await
 }
 
-async fn create_inner(app: &App, event: EventId, headers: &HeaderMap, body: &mut BodyDataStream) -> ApiResult {
+async fn create_inner(app: &App, event: EventId, headers: &HeaderMap, body: &SharedBody) -> ApiResult {
     require_tus(headers)?;
     if headers.contains_key("upload-concat") || headers.contains_key("upload-defer-length") {
         return Err(ApiError::bad("only uploads of a known length are taken; concatenation is not offered"));
@@ -103,12 +104,12 @@ pub(crate) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let mut body = body.into_data_stream();
-    let result = patch_inner(&app, machine.event, &id, &headers, &mut body).await;
-    answer(result, &mut body).await
+    let body = shared(body);
+    let result = patch_inner(&app, machine.event, &id, &headers, &body).await;
+    answer(result, &body).await
 }
 
-async fn patch_inner(app: &App, event: EventId, id: &str, headers: &HeaderMap, body: &mut BodyDataStream) -> ApiResult {
+async fn patch_inner(app: &App, event: EventId, id: &str, headers: &HeaderMap, body: &SharedBody) -> ApiResult {
     require_tus(headers)?;
     let id = upload_id(id)?;
     if headers.get(header::CONTENT_TYPE).is_none_or(|value| value != protocol::OFFSET_OCTET_STREAM) {
@@ -167,13 +168,13 @@ fn standing_response(status: StatusCode, standing: &Standing) -> Response {
 
 /// Gives the answer; one that came early first reads on for a while, so that the client does not see a broken pipe
 /// instead of it.
-async fn answer(result: ApiResult, body: &mut BodyDataStream) -> Response {
+async fn answer(result: ApiResult, body: &SharedBody) -> Response {
     let error = match result {
         Ok(response) => return response,
         Err(error) => error,
     };
     let drain = async {
-        let mut drained = 0;
+        let (mut drained, mut body) = (0, body.lock().await);
         while let Some(Ok(piece)) = body.next().await {
             drained += piece.len();
             if drained > DRAIN_BYTES {
@@ -190,10 +191,17 @@ async fn answer(result: ApiResult, body: &mut BodyDataStream) -> Response {
     response
 }
 
+/// A request's body, read by the upload's own task and, when that refused it, drained by the request.
+type SharedBody = Arc<Mutex<BodyDataStream>>;
+
+fn shared(body: Body) -> SharedBody {
+    Arc::new(Mutex::new(body.into_data_stream()))
+}
+
 /// A client that sends nothing for a while is gone: its connection is given up, what arrived is kept.
-fn idle_limited(body: &mut BodyDataStream) -> impl futures_util::Stream<Item = Result<Bytes, BodyEnded>> + Unpin {
-    Box::pin(futures_util::stream::unfold(body, |body| async {
-        let next = tokio::time::timeout(super::BODY_IDLE, body.next()).await;
+fn idle_limited(body: &SharedBody) -> impl Stream<Item = Result<Bytes, BodyEnded>> + Unpin + Send + 'static {
+    Box::pin(futures_util::stream::unfold(body.clone(), |body| async {
+        let next = tokio::time::timeout(super::BODY_IDLE, async { body.lock().await.next().await }).await;
         let item = match next {
             Err(_) => Err(BodyEnded),
             Ok(None) => return None,

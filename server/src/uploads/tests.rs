@@ -1,1 +1,684 @@
+//! The state machine without HTTP: whatever is done to an upload, in whatever order, and wherever the process dies, a
+//! quiet run afterwards ends in exactly the bytes, once.
 
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+
+use findme_common::protocol::Kind;
+use proptest::prelude::*;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, SqliteConnection};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::catalog::PhotoFilter;
+use crate::store::Rendition;
+
+type Piece = Result<Bytes, &'static str>;
+
+/// A data folder with one event.
+struct World {
+    dir: TempDir,
+    event: EventId,
+    catalog: Catalog,
+    uploads: Uploads,
+}
+
+async fn machine(dir: &Path) -> (Catalog, Uploads) {
+    let catalog = Catalog::open(&dir.join("findme.sqlite")).await.unwrap();
+    let uploads = Uploads::new(catalog.clone(), PhotoStore::open(dir).unwrap(), Arc::default());
+    (catalog, uploads)
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (catalog, uploads) = machine(dir.path()).await;
+        let event = EventId::random().unwrap();
+        uploads.store.create_event(event).unwrap();
+        catalog.create_event(event, "event", &findme_common::JoinCode::random().unwrap()).await.unwrap();
+        Self { dir, event, catalog, uploads }
+    }
+
+    /// What a new process finds: everything in memory is gone, recovery runs.
+    async fn reopen(&mut self) {
+        self.catalog.close().await;
+        (self.catalog, self.uploads) = machine(self.dir.path()).await;
+        self.uploads.recover().await.unwrap();
+    }
+
+    fn new_upload(&self, bytes: &[u8]) -> NewUpload {
+        let digest = Digest::of(bytes);
+        NewUpload {
+            event: self.event,
+            photo: PhotoId::of(self.event, &digest),
+            kind: Kind::Original,
+            length: bytes.len() as u64,
+            digest: Some(digest),
+            metadata: "filename YQ==".to_owned(),
+            name: "a".to_owned(),
+            replaces: None,
+        }
+    }
+
+    async fn create(&self, bytes: &[u8]) -> Standing {
+        self.uploads.create(self.new_upload(bytes)).await.unwrap()
+    }
+
+    async fn append(&self, id: UploadId, offset: u64, bytes: &[u8]) -> Result<Standing, UploadError> {
+        self.uploads.append(self.event, id, offset, whole(bytes, 7000)).await
+    }
+
+    fn staged(&self, id: UploadId) -> PathBuf {
+        self.dir.path().join("staging").join(id.to_simple())
+    }
+
+    fn published(&self, bytes: &[u8]) -> PathBuf {
+        self.uploads.store.path(self.event, self.new_upload(bytes).photo, Rendition::Original)
+    }
+
+    /// Changes rows behind the machine's back.
+    async fn sql(&self, statements: &str) {
+        let file = self.dir.path().join("findme.sqlite");
+        let mut db: SqliteConnection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(statements.to_owned())).execute(&mut db).await.unwrap();
+    }
+
+    /// Exactly one photo, of exactly these bytes, with exactly one job, and nothing left over.
+    async fn assert_one_photo(&self, bytes: &[u8]) {
+        assert_eq!(std::fs::read(self.published(bytes)).unwrap(), bytes, "stored bytes");
+        let (names, _) = self.catalog.names(self.event, 0, 10).await.unwrap();
+        assert_eq!(names.len(), 1, "photos");
+        assert_eq!((names[0].digest, names[0].bytes), (Digest::of(bytes), bytes.len() as u64));
+        assert_eq!(names[0].id, self.new_upload(bytes).photo);
+        let counts = self.catalog.counts(self.event, PhotoFilter::All).await.unwrap();
+        assert_eq!((counts.received, counts.runnable), (1, 1), "one photo row, one job");
+        assert!(self.uploads.store.staged_uploads().unwrap().is_empty(), "staged files are left over");
+    }
+}
+
+fn pieces(bytes: &[u8], size: usize) -> Vec<Piece> {
+    bytes.chunks(size.max(1)).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect()
+}
+
+fn whole(bytes: &[u8], size: usize) -> impl Stream<Item = Piece> + Unpin + Send + 'static {
+    futures_util::stream::iter(pieces(bytes, size))
+}
+
+/// These bytes, then a broken connection.
+fn cut(bytes: &[u8], size: usize) -> impl Stream<Item = Piece> + Unpin + Send + 'static {
+    futures_util::stream::iter(pieces(bytes, size).into_iter().chain([Err("reset")]))
+}
+
+/// These bytes, then silence for ever; the receiver hears when all of them were taken.
+fn stalling(bytes: &[u8], size: usize) -> (impl Stream<Item = Piece> + Unpin + Send + 'static, oneshot::Receiver<()>) {
+    let (tell, told) = oneshot::channel();
+    let silence = Box::pin(futures_util::stream::once(async move {
+        let _ = tell.send(());
+        std::future::pending::<Piece>().await
+    }));
+    (futures_util::stream::iter(pieces(bytes, size)).chain(silence), told)
+}
+
+/// Bytes that no two lengths share a prefix pattern with by chance.
+fn content(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    (0..length)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .collect()
+}
+
+// ---- the state machine under random operations -----------------------------------------------
+
+/// One thing that happens to the upload. Fractions are of what is still missing, 0 to 1.
+#[derive(Debug, Clone)]
+enum Op {
+    Create,
+    Append {
+        part: f64,
+        size: usize,
+    },
+    /// The connection breaks after this part.
+    Cut {
+        part: f64,
+        size: usize,
+    },
+    /// A request stalls after the first part; a second one goes on with the second part.
+    TakeOver {
+        first: f64,
+        second: f64,
+    },
+    /// One byte of this part is wrong.
+    Garble {
+        part: f64,
+    },
+    Stand,
+    WrongOffset {
+        by: u64,
+    },
+    TooLong,
+    Terminate,
+    Crash(Crash),
+}
+
+/// Where the process dies, as seen on the disk afterwards.
+#[derive(Debug, Clone, Copy)]
+enum Crash {
+    /// Between two requests.
+    AtRest,
+    /// Bytes were written and not recorded yet; some of them may be rubbish.
+    UnrecordedTail,
+    /// All bytes are there, the last of them not recorded; nothing was renamed.
+    BeforeRename,
+    /// Renamed into place; neither offset nor photo nor job were committed.
+    AfterRename,
+    /// All bytes are there and recorded, because the request that brought the last ones broke; nothing was renamed.
+    AllRecorded,
+    /// A staged file whose row was never committed.
+    Orphan,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let part = || prop_oneof![3 => 0.0..1.0, 1 => Just(1.0), 1 => Just(0.0)];
+    let size = || prop_oneof![1_usize..64, Just(5000), Just(300_000)];
+    prop_oneof![
+        2 => Just(Op::Create),
+        4 => (part(), size()).prop_map(|(part, size)| Op::Append { part, size }),
+        3 => (part(), size()).prop_map(|(part, size)| Op::Cut { part, size }),
+        2 => (part(), part()).prop_map(|(first, second)| Op::TakeOver { first, second }),
+        1 => part().prop_map(|part| Op::Garble { part }),
+        2 => Just(Op::Stand),
+        1 => (1_u64..1000).prop_map(|by| Op::WrongOffset { by }),
+        1 => Just(Op::TooLong),
+        1 => Just(Op::Terminate),
+        3 => prop_oneof![
+            Just(Crash::AtRest),
+            Just(Crash::UnrecordedTail),
+            Just(Crash::BeforeRename),
+            Just(Crash::AfterRename),
+            Just(Crash::AllRecorded),
+            Just(Crash::Orphan)
+        ]
+        .prop_map(Op::Crash),
+    ]
+}
+
+/// The client's view while operations run.
+struct Client {
+    world: World,
+    bytes: Vec<u8>,
+    id: Option<UploadId>,
+    /// The last offset that was reported; it must never decrease, except after a digest mismatch.
+    reported: u64,
+    complete: bool,
+    /// Wrong bytes were sent: the upload may start over when they are found out.
+    garbled: bool,
+}
+
+impl Client {
+    fn saw(&mut self, standing: &Standing) {
+        if self.garbled && standing.offset == 0 {
+            self.started_over();
+        }
+        assert!(standing.offset >= self.reported, "offset fell from {} to {}", self.reported, standing.offset);
+        assert_eq!(standing.length, self.bytes.len() as u64);
+        self.reported = standing.offset;
+        match standing.receipt {
+            Some(receipt) => {
+                assert_eq!(receipt.digest, Digest::of(&self.bytes), "a receipt for other bytes");
+                assert_eq!(standing.offset, standing.length);
+                self.complete = true;
+            }
+            None => {
+                assert!(!self.complete, "a receipt was taken back");
+                assert!(standing.offset < standing.length, "all bytes are here and there is no receipt");
+            }
+        }
+    }
+
+    fn started_over(&mut self) {
+        (self.reported, self.complete, self.garbled) = (0, false, false);
+    }
+
+    async fn create(&mut self) {
+        let standing = self.world.create(&self.bytes).await;
+        if self.id != Some(standing.id) {
+            self.id = Some(standing.id);
+            self.started_over();
+        }
+        self.saw(&standing);
+    }
+
+    /// As a client does after any trouble: ask, and believe the answer.
+    async fn stand(&mut self) {
+        let Some(id) = self.id else { return };
+        match self.world.uploads.stand(self.world.event, id).await {
+            Ok(standing) => self.saw(&standing),
+            Err(UploadError::NotFound) => self.id = None,
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    /// After an append: whatever it said, the truth is what `stand` says then.
+    async fn after(&mut self, result: Result<Standing, UploadError>) {
+        match result {
+            Ok(standing) => self.saw(&standing),
+            Err(UploadError::DigestMismatch) => self.started_over(),
+            Err(UploadError::NotFound) => self.id = None,
+            Err(
+                UploadError::Cut | UploadError::TakenOver | UploadError::TooLong | UploadError::OffsetMismatch { .. },
+            ) => {}
+            Err(other) => panic!("{other}"),
+        }
+        self.stand().await;
+    }
+
+    fn next_part(&self, part: f64) -> std::ops::Range<usize> {
+        let start = self.reported as usize;
+        let left = self.bytes.len() - start;
+        start..start + ((left as f64 * part).round() as usize).min(left)
+    }
+
+    async fn run(&mut self, op: &Op) {
+        let Some(id) = self.id else { return self.create().await };
+        let (event, uploads) = (self.world.event, self.world.uploads.clone());
+        match op {
+            Op::Create => self.create().await,
+            Op::Stand => self.stand().await,
+            Op::Append { part, size } => {
+                let range = self.next_part(*part);
+                let result = uploads.append(event, id, self.reported, whole(&self.bytes[range.clone()], *size)).await;
+                if let Ok(standing) = &result {
+                    assert_eq!(standing.offset, range.end as u64, "everything that was sent counts");
+                }
+                self.after(result).await;
+            }
+            Op::Cut { part, size } => {
+                let range = self.next_part(*part);
+                let at = self.reported;
+                let result = uploads.append(event, id, at, cut(&self.bytes[range.clone()], *size)).await;
+                if !self.complete {
+                    assert!(matches!(result, Err(UploadError::Cut)), "a broken stream passed for an end: {result:?}");
+                }
+                self.after(result).await;
+                assert!(
+                    self.id.is_none() || self.reported >= range.end as u64 || self.reported < at,
+                    "bytes were dropped"
+                );
+            }
+            Op::TakeOver { first, second } => self.take_over(id, *first, *second).await,
+            Op::Garble { part } => {
+                let range = self.next_part(*part);
+                let mut bytes = self.bytes[range].to_vec();
+                if let Some(last) = bytes.last_mut() {
+                    *last ^= 1;
+                    self.garbled = true;
+                }
+                let result = uploads.append(event, id, self.reported, whole(&bytes, 4096)).await;
+                self.garbled(result).await;
+            }
+            Op::WrongOffset { by } => {
+                let wrong = self.reported + by;
+                match self.world.append(id, wrong, b"x").await {
+                    Err(UploadError::OffsetMismatch { expected }) => assert_eq!(expected, self.reported),
+                    Err(UploadError::NotFound) => self.id = None,
+                    other => panic!("{other:?}"),
+                }
+            }
+            Op::TooLong => {
+                let surplus = [&self.bytes[self.reported as usize..], b"surplus"].concat();
+                let result = self.world.append(id, self.reported, &surplus).await;
+                assert!(matches!(result, Err(UploadError::TooLong)), "{result:?}");
+                self.after(result).await;
+            }
+            Op::Terminate => match uploads.terminate(event, id).await {
+                Ok(()) | Err(UploadError::NotFound) => self.id = None,
+                Err(other) => panic!("{other}"),
+            },
+            Op::Crash(crash) => self.crash(id, *crash).await,
+        }
+    }
+
+    /// Wrong bytes may lie anywhere before the end; they are found out when the last one has come.
+    async fn garbled(&mut self, result: Result<Standing, UploadError>) {
+        if let Ok(standing) = &result {
+            assert!(standing.receipt.is_none() || self.complete || standing.length == 0, "wrong bytes got a receipt");
+        }
+        self.after(result).await;
+    }
+
+    async fn take_over(&mut self, id: UploadId, first: f64, second: f64) {
+        if self.complete {
+            return;
+        }
+        let (event, uploads) = (self.world.event, self.world.uploads.clone());
+        let range = self.next_part(first);
+        let at = self.reported;
+        let (stalled, taken) = stalling(&self.bytes[range.clone()], 1000);
+        let before = tokio::spawn({
+            let uploads = uploads.clone();
+            async move { uploads.append(event, id, at, stalled).await }
+        });
+        if taken.await.is_err() {
+            // It never began to read: the upload had gone.
+            let result = before.await.unwrap();
+            return self.after(result).await;
+        }
+        let left = self.bytes.len() - range.end;
+        let end = range.end + (left as f64 * second).round() as usize;
+        let result = uploads.append(event, id, range.end as u64, whole(&self.bytes[range.end..end], 900)).await;
+        let stopped = before.await.unwrap();
+        assert!(matches!(stopped, Err(UploadError::TakenOver)), "{stopped:?}");
+        // What the stalled request had sent is durable before the second one begins.
+        if !matches!(result, Err(UploadError::DigestMismatch)) {
+            assert_eq!(result.as_ref().unwrap().offset, end as u64);
+        }
+        self.after(result).await;
+    }
+
+    /// Dies as if at that point: what the disk would hold is made, then a new process recovers.
+    async fn crash(&mut self, id: UploadId, crash: Crash) {
+        let (staged, published) = (self.world.staged(id), self.world.published(&self.bytes));
+        match crash {
+            Crash::AtRest => {}
+            Crash::UnrecordedTail if staged.exists() => {
+                use std::io::Write;
+                let mut file = std::fs::File::options().append(true).open(&staged).unwrap();
+                file.write_all(b"never recorded").unwrap();
+            }
+            // Only right while the client was not told of its receipt: an answer comes after the commit.
+            Crash::BeforeRename | Crash::AfterRename | Crash::AllRecorded if !self.complete => {
+                let at = self.reported;
+                let result = self.world.append(id, at, &self.bytes[at as usize..]).await;
+                if result.is_ok() {
+                    if !matches!(crash, Crash::AfterRename) {
+                        std::fs::rename(&published, &staged).unwrap();
+                    }
+                    let at = if matches!(crash, Crash::AllRecorded) { self.bytes.len() as u64 } else { at };
+                    let uncommitted = format!("UPDATE uploads SET complete = 0, offset = {at}");
+                    self.world.sql(&format!("DELETE FROM jobs; DELETE FROM photos; {uncommitted}")).await;
+                } else {
+                    self.started_over();
+                }
+            }
+            Crash::Orphan => {
+                let orphan = self.world.staged(UploadId::random().unwrap());
+                std::fs::write(orphan, b"orphan").unwrap();
+            }
+            Crash::UnrecordedTail | Crash::BeforeRename | Crash::AfterRename | Crash::AllRecorded => {}
+        }
+        self.world.reopen().await;
+        self.stand().await;
+    }
+
+    /// No more trouble: the client sends until it has its receipt.
+    async fn quiet_run(&mut self) {
+        for _ in 0..4 {
+            self.create().await;
+            let id = self.id.unwrap();
+            let missing = self.bytes[self.reported as usize..].to_vec();
+            match self.world.append(id, self.reported, &missing).await {
+                Ok(standing) => return self.saw(&standing),
+                // Bytes that an earlier request garbled are found out only now.
+                Err(UploadError::DigestMismatch) => self.started_over(),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        panic!("a quiet run did not end");
+    }
+}
+
+/// Each case syncs a database many times, so there are fewer than proptest's 256; `PROPTEST_CASES` asks for more.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { 40 };
+    ProptestConfig { cases, max_shrink_iters: 200, failure_persistence: None, ..default }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn any_history_ends_in_the_bytes_once(
+        length in prop_oneof![Just(0_usize), Just(1), 2_usize..5000, Just(700_000)],
+        seed in any::<u64>(),
+        ops in proptest::collection::vec(op(), 1..14),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new().await;
+            let mut client =
+                Client { world, bytes: content(length, seed), id: None, reported: 0, complete: false, garbled: false };
+            for op in &ops {
+                client.run(op).await;
+            }
+            client.quiet_run().await;
+            client.world.assert_one_photo(&client.bytes).await;
+            client.world.reopen().await;
+            client.quiet_run().await;
+            client.world.assert_one_photo(&client.bytes).await;
+        });
+    }
+}
+
+// ---- one property each -----------------------------------------------------------------------
+
+#[tokio::test]
+async fn creating_again_finds_the_same_upload_where_it_stands() {
+    let world = World::new().await;
+    let bytes = content(1000, 1);
+    let first = world.create(&bytes).await;
+    world.append(first.id, 0, &bytes[..300]).await.unwrap();
+    let again = world.create(&bytes).await;
+    assert_eq!((again.id, again.offset, again.receipt), (first.id, 300, None));
+    world.append(first.id, 300, &bytes[300..]).await.unwrap();
+    let done = world.create(&bytes).await;
+    let receipt = Receipt { photo: world.new_upload(&bytes).photo, digest: Digest::of(&bytes) };
+    assert_eq!((done.id, done.offset, done.receipt), (first.id, 1000, Some(receipt)));
+    world.assert_one_photo(&bytes).await;
+}
+
+#[tokio::test]
+async fn wrong_bytes_start_over_and_the_right_ones_are_taken() {
+    let world = World::new().await;
+    let bytes = content(400_000, 2);
+    let id = world.create(&bytes).await.id;
+    let mut wrong = bytes.clone();
+    wrong[7] ^= 1;
+    world.append(id, 0, &wrong[..200_000]).await.unwrap();
+    let refused = world.append(id, 200_000, &wrong[200_000..]).await;
+    assert!(matches!(refused, Err(UploadError::DigestMismatch)), "{refused:?}");
+    assert_eq!(world.uploads.stand(world.event, id).await.unwrap().offset, 0);
+    assert!(world.catalog.names(world.event, 0, 1).await.unwrap().0.is_empty(), "wrong bytes became a photo");
+    world.append(id, 0, &bytes).await.unwrap();
+    world.assert_one_photo(&bytes).await;
+}
+
+#[tokio::test]
+async fn wrong_bytes_that_were_complete_at_a_crash_start_over() {
+    let mut world = World::new().await;
+    let bytes = content(5000, 3);
+    let id = world.create(&bytes).await.id;
+    // All bytes recorded, one wrong, and the process died before it compared the digest.
+    world.append(id, 0, &bytes[..4999]).await.unwrap();
+    let mut file = bytes.clone();
+    file[0] ^= 1;
+    std::fs::write(world.staged(id), &file).unwrap();
+    world.sql("UPDATE uploads SET offset = length").await;
+    world.reopen().await;
+    assert_eq!(world.uploads.stand(world.event, id).await.unwrap().offset, 0);
+    world.append(id, 0, &bytes).await.unwrap();
+    world.assert_one_photo(&bytes).await;
+}
+
+#[tokio::test]
+async fn a_client_that_names_nothing_gets_the_digest_of_what_it_sent() {
+    let world = World::new().await;
+    let bytes = content(10, 4);
+    let new = NewUpload { digest: None, photo: PhotoId::random().unwrap(), ..world.new_upload(&bytes) };
+    let id = world.uploads.create(new.clone()).await.unwrap().id;
+    let receipt = world.append(id, 0, &bytes).await.unwrap().receipt;
+    assert_eq!(receipt, Some(Receipt { photo: new.photo, digest: Digest::of(&bytes) }));
+}
+
+#[tokio::test]
+async fn the_same_key_with_another_length_is_refused() {
+    let world = World::new().await;
+    let new = world.new_upload(b"hello");
+    world.uploads.create(new.clone()).await.unwrap();
+    let other = world.uploads.create(NewUpload { length: 6, ..new }).await;
+    assert!(matches!(other, Err(UploadError::OtherLength)), "{other:?}");
+}
+
+#[tokio::test]
+async fn a_deleted_photo_is_not_taken_again() {
+    let world = World::new().await;
+    let bytes = content(10, 5);
+    let id = world.create(&bytes).await.id;
+    world.append(id, 0, &bytes).await.unwrap();
+    world
+        .sql(
+            "INSERT INTO tombstones (event, photo, deleted_at) SELECT event, id, 0 FROM photos;
+             DELETE FROM photos; DELETE FROM uploads",
+        )
+        .await;
+    let again = world.uploads.create(world.new_upload(&bytes)).await;
+    assert!(matches!(again, Err(UploadError::Deleted)), "{again:?}");
+}
+
+#[tokio::test]
+async fn another_events_upload_is_not_found() {
+    let world = World::new().await;
+    let id = world.create(b"hello").await.id;
+    let other = EventId::random().unwrap();
+    assert!(matches!(world.uploads.stand(other, id).await, Err(UploadError::NotFound)));
+    assert!(matches!(world.uploads.append(other, id, 0, whole(b"hello", 5)).await, Err(UploadError::NotFound)));
+    assert!(matches!(world.uploads.terminate(other, id).await, Err(UploadError::NotFound)));
+}
+
+#[tokio::test]
+async fn an_empty_upload_is_complete_at_once() {
+    let world = World::new().await;
+    let standing = world.create(b"").await;
+    assert_eq!(standing.receipt.map(|receipt| receipt.digest), Some(Digest::of(b"")));
+    world.assert_one_photo(b"").await;
+}
+
+#[tokio::test]
+async fn only_abandoned_uploads_expire() {
+    let world = World::new().await;
+    let (old, new, done) = (content(10, 6), content(11, 7), content(12, 8));
+    let old_id = world.create(&old).await.id;
+    world.append(old_id, 0, &old[..5]).await.unwrap();
+    let done_id = world.create(&done).await.id;
+    world.append(done_id, 0, &done).await.unwrap();
+    world.sql("UPDATE uploads SET touched_at = 1000").await;
+    let new_id = world.create(&new).await.id;
+    assert_eq!(world.uploads.expire(2000).await.unwrap(), 1);
+    assert!(matches!(world.uploads.stand(world.event, old_id).await, Err(UploadError::NotFound)));
+    assert!(!world.staged(old_id).exists());
+    assert!(world.uploads.stand(world.event, new_id).await.is_ok());
+    assert!(
+        world.uploads.stand(world.event, done_id).await.unwrap().receipt.is_some(),
+        "a complete upload answers for good"
+    );
+    assert_eq!(world.uploads.expire(2000).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_being_written_does_not_expire() {
+    let world = World::new().await;
+    let id = world.create(b"hello").await.id;
+    world.sql("UPDATE uploads SET touched_at = 1000").await;
+    let (stalled, taken) = stalling(b"he", 2);
+    let (uploads, event) = (world.uploads.clone(), world.event);
+    let writing = tokio::spawn(async move { uploads.append(event, id, 0, stalled).await });
+    taken.await.unwrap();
+    assert_eq!(world.uploads.expire(2000).await.unwrap(), 0);
+    assert_eq!(world.uploads.stand(event, id).await.unwrap().offset, 2);
+    assert!(matches!(writing.await.unwrap(), Err(UploadError::TakenOver)));
+}
+
+#[tokio::test]
+async fn staged_bytes_that_are_gone_deactivate_the_upload() {
+    let mut world = World::new().await;
+    let bytes = content(1000, 9);
+    let id = world.create(&bytes).await.id;
+    world.append(id, 0, &bytes[..600]).await.unwrap();
+    std::fs::File::options().write(true).open(world.staged(id)).unwrap().set_len(100).unwrap();
+    // Never a smaller offset for the same upload: it is gone, and a new one begins at 0.
+    let lost = world.append(id, 600, &bytes[600..]).await;
+    assert!(matches!(lost, Err(UploadError::Lost)), "{lost:?}");
+    assert!(matches!(world.uploads.stand(world.event, id).await, Err(UploadError::NotFound)));
+    let again = world.create(&bytes).await;
+    assert_ne!(again.id, id);
+    world.append(again.id, 0, &bytes[..600]).await.unwrap();
+    std::fs::remove_file(world.staged(again.id)).unwrap();
+    world.reopen().await;
+    assert!(matches!(world.uploads.stand(world.event, again.id).await, Err(UploadError::NotFound)));
+}
+
+#[tokio::test]
+async fn a_request_that_is_dropped_keeps_what_had_arrived() {
+    let world = World::new().await;
+    let bytes = content(600_000, 10);
+    let id = world.create(&bytes).await.id;
+    let (stalled, taken) = stalling(&bytes[..400_000], 50_000);
+    // What a server does with the request of a client that went away: it drops the future, wherever that stands.
+    tokio::select! {
+        result = world.uploads.append(world.event, id, 0, stalled) => panic!("{result:?}"),
+        _ = taken => {}
+    }
+    let standing = world.uploads.stand(world.event, id).await.unwrap();
+    assert_eq!(standing.offset, 400_000);
+    world.append(id, 400_000, &bytes[400_000..]).await.unwrap();
+    world.assert_one_photo(&bytes).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_after_the_last_byte_still_has_its_photo() {
+    let world = World::new().await;
+    let bytes = content(300_000, 11);
+    let id = world.create(&bytes).await.id;
+    let (tell, taken) = oneshot::channel();
+    let last = futures_util::stream::once(async move {
+        let _ = tell.send(());
+        Ok::<_, Infallible>(Bytes::new())
+    });
+    let body = futures_util::stream::iter([Ok(Bytes::copy_from_slice(&bytes))]).chain(Box::pin(last));
+    tokio::select! {
+        biased;
+        _ = taken => {}
+        result = world.uploads.append(world.event, id, 0, body) => panic!("the body's end came first: {result:?}"),
+    }
+    let receipt = world.uploads.stand(world.event, id).await.unwrap().receipt;
+    assert_eq!(receipt.map(|receipt| receipt.digest), Some(Digest::of(&bytes)));
+    world.assert_one_photo(&bytes).await;
+}
+
+#[tokio::test]
+async fn of_two_writers_one_wins_and_bytes_never_mix() {
+    let world = World::new().await;
+    for round in 0..20 {
+        let bytes = content(50_000, 100 + round);
+        let id = world.create(&bytes).await.id;
+        let write = |size| {
+            let (uploads, event, body) = (world.uploads.clone(), world.event, whole(&bytes, size));
+            tokio::spawn(async move { uploads.append(event, id, 0, body).await })
+        };
+        let (a, b) = (write(500), write(700));
+        let results = [a.await.unwrap(), b.await.unwrap()];
+        let won = results.iter().filter(|result| result.as_ref().is_ok_and(|s| s.receipt.is_some())).count();
+        if won == 0 {
+            // Both were stopped by the other; a client asks and goes on.
+            let at = world.uploads.stand(world.event, id).await.unwrap().offset;
+            world.append(id, at, &bytes[at as usize..]).await.unwrap();
+        }
+        assert!(won <= 1, "{results:?}");
+        assert_eq!(std::fs::read(world.published(&bytes)).unwrap(), bytes);
+    }
+}
