@@ -163,6 +163,11 @@ impl Matching {
             .collect())
     }
 
+    /// Drops the gallery of an event that is gone.
+    pub(crate) fn forget(&self, event: EventId) {
+        self.galleries.lock().unwrap_or_else(PoisonError::into_inner).remove(&event);
+    }
+
     /// What it takes to tell which guests are in a photo with these faces. Without models, or when the gallery cannot be
     /// read now, it tells nothing: guests still find the photo in their list.
     pub(crate) async fn guests_in<'a>(&self, event: EventId, faces: &'a [Embedding]) -> GuestsIn<'a> {

@@ -7,7 +7,9 @@ mod guests;
 mod health;
 mod lists;
 mod live;
+mod operator;
 mod pages;
+mod photographer;
 mod problem;
 mod uploads;
 
@@ -27,6 +29,7 @@ pub(crate) use accept::serve;
 use problem::ApiError;
 use tokio_util::sync::CancellationToken;
 
+use crate::Site;
 use crate::catalog::Catalog;
 use crate::live::Live;
 use crate::matching::Matching;
@@ -44,6 +47,8 @@ const MAX_SELFIE: usize = 25 * 1024 * 1024;
 pub(crate) struct App {
     pub(crate) catalog: Catalog,
     pub(crate) store: PhotoStore,
+    /// Creates events and tokens.
+    pub(crate) site: Site,
     pub(crate) uploads: Uploads,
     pub(crate) matching: Matching,
     pub(crate) live: Live,
@@ -102,9 +107,16 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(pages::router())
         .layer(CompressionLayer::new().compress_when(small));
     Router::new()
-        .route("/api/photo/{id}", get(bytes::original))
+        .route("/api/photo/{id}", get(bytes::original).delete(photographer::delete))
         .route("/api/photo/{id}/preview", get(bytes::preview))
         .route("/api/photo/{id}/thumb", get(bytes::thumb))
+        .route("/api/photos/show", post(photographer::show))
+        .route("/api/photos/hide", post(photographer::hide))
+        .route("/api/admin/events", get(operator::list).post(operator::create))
+        .route("/api/admin/events/{id}", axum::routing::patch(operator::change).delete(operator::delete))
+        .route("/api/admin/events/{id}/tokens", get(operator::tokens).post(operator::create_token))
+        .route("/api/admin/events/{id}/tokens/{token}", axum::routing::delete(operator::revoke_token))
+        .route("/api/admin/events/{id}/qr.svg", get(operator::qr_svg))
         .route(path::JOIN, post(guests::join))
         .route(path::SELFIE, post(guests::selfie).delete(guests::erase).layer(DefaultBodyLimit::max(MAX_SELFIE)))
         .route(path::ME, get(guests::me))
@@ -146,3 +158,6 @@ async fn with_safety_headers(mut response: Response) -> Response {
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"));
     response
 }
+
+#[cfg(test)]
+mod tests;
