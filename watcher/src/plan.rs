@@ -86,14 +86,27 @@ mod tests {
     /// What happens in a folder and to the program, in small numbers so that contents and names meet often.
     #[derive(Debug, Clone)]
     enum Happening {
-        Write { path: u8, content: u8 },
-        Copy { from: u8, to: u8 },
-        Rename { from: u8, to: u8 },
-        Remove { path: u8 },
+        Write {
+            path: u8,
+            content: u8,
+        },
+        Copy {
+            from: u8,
+            to: u8,
+        },
+        Rename {
+            from: u8,
+            to: u8,
+        },
+        Remove {
+            path: u8,
+        },
         /// One listing of everything.
         Scan,
         /// The server takes what is under way; `recorded`: the receipt reaches the manifest.
-        Deliver { recorded: bool },
+        Deliver {
+            recorded: bool,
+        },
         /// The program is killed: only the manifest stays.
         Kill,
     }

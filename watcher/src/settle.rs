@@ -249,7 +249,13 @@ mod tests {
     fn play(patience: Patience, writes: &[Write], whole: bool, closes: bool, read_ms: u64) -> Told {
         let start = Instant::now();
         let mut at = 0;
-        let times: Vec<u64> = writes.iter().map(|write| { at += write.pause_ms; at }).collect();
+        let times: Vec<u64> = writes
+            .iter()
+            .map(|write| {
+                at += write.pause_ms;
+                at
+            })
+            .collect();
         let last = *times.last().unwrap();
         let version_at = |ms: u64| times.iter().filter(|time| **time <= ms).count() as u64;
         let mut news: Vec<(u64, Signal)> =
@@ -267,7 +273,9 @@ mod tests {
             let now = [Some(next_news), wake, reading.map(|(end, _)| end)].into_iter().flatten().min().unwrap();
             assert!(now < 9_000_000, "the machine waits for ever");
             let instant = start + Duration::from_millis(now);
-            let step = if let Some((end, begun)) = reading && end == now {
+            let step = if let Some((end, begun)) = reading
+                && end == now
+            {
                 reading = None;
                 let machine = machine.as_mut().unwrap();
                 if version_at(now) != begun {
