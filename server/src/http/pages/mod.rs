@@ -36,7 +36,6 @@ enum Tab {
 /// What every page shows around its content.
 #[derive(Debug)]
 struct Frame {
-    t: &'static Texts,
     /// Folder of the static files; its name changes with their content.
     assets: &'static str,
     /// The event that the visitor has joined.
@@ -47,7 +46,7 @@ struct Frame {
 impl Frame {
     fn new(visit: &Visit, tab: Tab) -> Self {
         let event = visit.guest.as_ref().map(|(_, event)| event.clone());
-        Self { t: visit.texts, assets: assets::folder(), event, tab }
+        Self { assets: assets::folder(), event, tab }
     }
 }
 
