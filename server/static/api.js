@@ -1,5 +1,10 @@
 // Requests to the server's public API, and nothing else knows its paths.
 
+/** Milliseconds between looks: without the server's events, with them, and at least. */
+const OFTEN = 5000;
+const SELDOM = 30000;
+const BURST = 1000;
+
 /**
  * One request. Always resolves: `code` is "ok", "unchanged", "offline", or what the server's problem says.
  * @returns {Promise<{code: string, body?: object, etag?: string}>}
@@ -63,37 +68,58 @@ export const preview = (photo) => `/api/photo/${photo.id}/preview`;
 export const thumb = (photo) => `/api/photo/${photo.id}/thumb`;
 
 /**
- * Asks again and again while the page is looked at: `look` resolves to the code of its answer. Shows when there is no
- * connection, and hides it again. Returns a function that asks at once.
+ * Looks at once, when the server says that something happened, and every now and then all the same: `look` resolves to
+ * the code of its answer. Only while the page is looked at. `offline` is told whether there is no connection.
+ * @param kinds what of `GET /api/live` is worth a look
+ * @returns a function that looks at once
  */
-export function keepLooking(look, every, offline) {
+export function keepLooking(look, kinds, offline) {
   let timer = null;
+  let last = 0;
   let running = false;
   let again = false;
-  async function turn() {
+  let events = null;
+
+  async function now() {
     clearTimeout(timer);
-    if (running) {
-      again = true;
-      return;
-    }
+    again = running;
+    if (running) return;
     running = true;
+    last = Date.now();
     const code = await look();
     running = false;
     // The visit ended (or the event did): the server's page says so.
     if (code === "not-joined") location.reload();
     offline(code === "offline");
-    if (again) {
-      again = false;
-      turn();
-    } else if (!document.hidden) {
-      timer = setTimeout(turn, every);
-    }
+    if (again) soon();
+    else if (!document.hidden) timer = setTimeout(now, live() ? SELDOM : OFTEN);
   }
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) clearTimeout(timer);
-    else turn();
-  });
-  addEventListener("online", turn);
-  turn();
-  return turn;
+
+  /** A burst of events is one look. */
+  function soon() {
+    clearTimeout(timer);
+    timer = setTimeout(now, Math.max(0, last + BURST - Date.now()));
+  }
+
+  const live = () => events && events.readyState === EventSource.OPEN;
+
+  /** A page that nobody looks at costs the phone and the server nothing. */
+  function wake() {
+    clearTimeout(timer);
+    if (events) events.close();
+    events = null;
+    if (document.hidden) return;
+    if (window.EventSource) {
+      events = new EventSource("/api/live");
+      for (const kind of kinds.concat("hello")) events.addEventListener(kind, soon);
+    }
+    now();
+  }
+
+  document.addEventListener("visibilitychange", wake);
+  // A page that comes back from the browser's memory has lost its connection.
+  addEventListener("pageshow", (event) => event.persisted && wake());
+  addEventListener("online", soon);
+  wake();
+  return now;
 }

@@ -5,9 +5,6 @@ import { Grid } from "./grid.js";
 import { count, say } from "./say.js";
 import { Viewer } from "./viewer.js";
 
-/** How often the server is asked for new photos, in milliseconds. */
-const EVERY = 5000;
-
 const part = (id) => document.getElementById(id);
 const viewer = new Viewer(part("viewer"));
 const grid = new Grid(part("all"), (list, id) => viewer.open(list, id));
@@ -94,7 +91,7 @@ part("newer").addEventListener("click", () => {
 });
 viewer.atEnd = more;
 watchEnd();
-keepLooking(look, EVERY, (offline) => {
+keepLooking(look, ["indexed"], (offline) => {
   part("connection").hidden = !offline;
   part("connection").textContent = offline ? say("offline") : "";
 });

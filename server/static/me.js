@@ -2,12 +2,9 @@
 
 import { erase, held, keepLooking, myPhotos } from "./api.js";
 import { Grid } from "./grid.js";
-import { count, language, moment, say } from "./say.js";
+import { count, locale, moment, say } from "./say.js";
 import { selfieForm } from "./selfie.js";
 import { Viewer } from "./viewer.js";
-
-/** How often the server is asked for new photos, in milliseconds. */
-const EVERY = 5000;
 
 const part = (id) => document.getElementById(id);
 
@@ -51,7 +48,7 @@ function start() {
     return answer.code;
   }
 
-  const lookNow = keepLooking(look, EVERY, (offline) => {
+  const lookNow = keepLooking(look, ["you", "maybe"], (offline) => {
     part("connection").hidden = !offline;
     part("connection").textContent = offline ? say("offline") : "";
   });
@@ -125,12 +122,12 @@ function start() {
       [say("erased-at"), [moment(receipt.erased_at)]],
     ]);
     part("receipt").hidden = false;
+    scrollTo(0, 0);
     part("receipt").focus({ preventScroll: true });
-    part("receipt").scrollIntoView({ block: "center" });
   });
 }
 
-const number = (n) => n.toLocaleString(language);
+const number = (n) => n.toLocaleString(locale);
 
 /** Says what went wrong beside the buttons that were pressed; nothing when there is no text. */
 function warn(text) {

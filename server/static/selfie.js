@@ -37,7 +37,7 @@ export function selfieForm(found, back) {
   function complain(text) {
     problem.textContent = text;
     problem.hidden = !text;
-    if (text) problem.scrollIntoView({ block: "center" });
+    if (text) problem.scrollIntoView({ block: "nearest" });
   }
 
   function ask(withWayBack) {
@@ -77,11 +77,13 @@ export function selfieForm(found, back) {
     part("looking-hint").textContent = say("many-hint");
     part("again").hidden = false;
     const percent = (fraction) => `${(100 * fraction).toFixed(2)}%`;
-    boxes.forEach((box, n) => {
+    // Numbered as one reads, asked for as the server counts.
+    const read = boxes.map((box, n) => ({ box, n })).sort((a, b) => a.box.x - b.box.x);
+    read.forEach(({ box, n }, at) => {
       const button = document.createElement("button");
       button.type = "button";
       button.className = "face";
-      button.setAttribute("aria-label", say("face", { n: n + 1 }));
+      button.setAttribute("aria-label", say("face", { n: at + 1 }));
       button.style.left = percent(box.x);
       button.style.top = percent(box.y);
       button.style.width = percent(box.width);
@@ -89,7 +91,8 @@ export function selfieForm(found, back) {
       button.addEventListener("click", () => send(n));
       faces.append(button);
     });
-    if (faces.firstElementChild) faces.firstElementChild.focus();
+    // The heading, not a face: none is chosen yet.
+    looking.focus({ preventScroll: true });
   }
 
   function done() {
@@ -117,7 +120,7 @@ export function selfieForm(found, back) {
 
   function refuse() {
     complain(say("consent-first"));
-    consent.focus();
+    consent.focus({ preventScroll: true });
   }
 
   for (const input of [part("camera"), part("picture")]) {

@@ -2,7 +2,7 @@
 
 import { original, preview, thumb } from "./api.js";
 import { describe } from "./grid.js";
-import { say, language } from "./say.js";
+import { say, cameraTime, locale } from "./say.js";
 
 /** Longer sides of the pictures that the server makes, in pixels. */
 const THUMB = 480;
@@ -91,12 +91,13 @@ export class Viewer {
     const save = this.find(".save");
     save.href = original(photo);
     save.download = photo.name;
+    this.find(".when").textContent = (photo.taken_at && cameraTime(photo.taken_at)) || "";
     this.label();
   }
 
   label() {
     const [at, of] = [this.index(), this.grid.photos.length];
-    const number = (n) => n.toLocaleString(language);
+    const number = (n) => n.toLocaleString(locale);
     this.find(".where").textContent = say("position", { n: number(at + 1), of: number(of) });
     this.find(".previous").disabled = at === 0;
     this.find(".next").disabled = at === of - 1;
