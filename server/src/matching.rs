@@ -95,6 +95,11 @@ impl Matching {
         Self { catalog, vault, faces, cpu, limits, galleries: Arc::default() }
     }
 
+    /// Whether faces can be searched.
+    pub(crate) fn faces(&self) -> &FaceState {
+        &self.faces
+    }
+
     /// Why faces are not searchable, in one line; `None` when they are, or are not wanted.
     pub(crate) fn faces_problem(&self) -> Option<String> {
         match &self.faces {

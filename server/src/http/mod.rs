@@ -125,15 +125,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(path::READYZ, get(health::readyz))
         .merge(lists)
         .merge(tus)
-        .fallback(nothing_here)
+        .fallback(pages::nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::map_response(with_safety_headers))
         .layer(tower_http::timeout::RequestBodyTimeoutLayer::new(BODY_IDLE))
         .with_state(app)
-}
-
-async fn nothing_here() -> ApiError {
-    ApiError::new(Code::NotFound)
 }
 
 async fn wrong_method() -> ApiError {
@@ -145,17 +141,20 @@ async fn with_safety_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let always = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
         (HeaderName::from_static("x-robots-tag"), "noindex"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     for (name, value) in always {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // Pages set a wider policy; nothing else is ever a document.
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"));
+    // Pages set wider policies; nothing else is ever a document.
+    let unless_set = [
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    for (name, value) in unless_set {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
 
