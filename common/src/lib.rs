@@ -18,4 +18,4 @@ pub mod token;
 
 pub use digest::Digest;
 pub use id::{EventId, GuestId, PhotoId, UploadId};
-pub use token::{JoinCode, PhotographerToken, Secret};
+pub use token::{JoinCode, OperatorToken, PhotographerToken, Secret};

@@ -87,6 +87,26 @@ impl FromStr for PhotographerToken {
     }
 }
 
+/// `fmo.<43 base64url>`: lets the operator of a server do everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorToken(pub Secret);
+
+impl OperatorToken {
+    /// The text form, for the one place where the token is handed out.
+    pub fn reveal(&self) -> String {
+        format!("fmo.{}", self.0.reveal())
+    }
+}
+
+impl FromStr for OperatorToken {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let secret = text.strip_prefix("fmo.").ok_or(Malformed("operator token"))?;
+        secret.parse().map(Self).map_err(|_| Malformed("operator token"))
+    }
+}
+
 /// Ten characters of Crockford base32 (50 random bits) that let a guest join an event.
 ///
 /// Parsing forgives what people mistype: case, spaces, hyphens, and `O`, `I`, `L` for `0`, `1`, `1`.

@@ -89,6 +89,8 @@ CREATE TABLE tombstones (
     event      BLOB NOT NULL REFERENCES events (id) ON DELETE CASCADE,
     photo      BLOB NOT NULL,
     deleted_at INTEGER NOT NULL,
+    -- 0 until the files are gone too: a crash in between is made good at the next start.
+    swept      INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (event, photo)
 ) STRICT, WITHOUT ROWID;
 
@@ -153,7 +155,7 @@ CREATE INDEX enrolments_of_guest ON enrolments (guest);
 CREATE TABLE live (
     seq   INTEGER PRIMARY KEY AUTOINCREMENT,
     event BLOB NOT NULL REFERENCES events (id) ON DELETE CASCADE,
-    kind  TEXT NOT NULL CHECK (kind IN ('received', 'indexed', 'failed', 'you', 'maybe')),
+    kind  TEXT NOT NULL CHECK (kind IN ('received', 'indexed', 'failed', 'you', 'maybe', 'removed')),
     photo BLOB NOT NULL,
     guest BLOB REFERENCES guests (id) ON DELETE CASCADE,
     at    INTEGER NOT NULL

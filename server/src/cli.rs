@@ -180,9 +180,9 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     server.serve(listener, shutdown).await
 }
 
-fn show_operator_token(token: Option<&findme_common::Secret>) {
+fn show_operator_token(token: Option<&findme_common::OperatorToken>) {
     if let Some(token) = token {
-        println!("operator token      fmo.{}  (shown only now)", token.reveal());
+        println!("operator token      {}  (shown only now)", token.reveal());
     }
 }
 

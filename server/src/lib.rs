@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use findme_common::{EventId, JoinCode, PhotographerToken, Secret};
+use findme_common::{EventId, JoinCode, OperatorToken, PhotographerToken, Secret};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -91,12 +91,12 @@ pub struct CreatedEvent {
 }
 
 /// A data folder with its catalogue: enough to manage events beside a running server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Site {
     catalog: Catalog,
     store: PhotoStore,
     vault: Vault,
-    first_operator_token: Option<Secret>,
+    first_operator_token: Option<OperatorToken>,
 }
 
 /// The opened server: catalogue migrated, uploads recovered, models loaded; nothing listens yet.
@@ -126,9 +126,9 @@ impl Site {
         let vault = Vault::open(&data.join("keys")).with_context(cannot)?;
         let file = data.join("findme.sqlite");
         let catalog = Catalog::open(&file).await.with_context(|| format!("cannot open {}", file.display()))?;
-        let secret = Secret::random()?;
-        let first = catalog.set_once(OPERATOR, secret.hash().as_bytes()).await?;
-        Ok(Self { catalog, store, vault, first_operator_token: first.then_some(secret) })
+        let token = OperatorToken(Secret::random()?);
+        let first = catalog.set_once(OPERATOR, token.0.hash().as_bytes()).await?;
+        Ok(Self { catalog, store, vault, first_operator_token: first.then_some(token) })
     }
 
     /// Creates an event and a first photographer token for it.
@@ -183,6 +183,7 @@ impl Server {
         let live = Live::new(site.catalog.clone());
         let uploads = Uploads::new(site.catalog.clone(), site.store.clone(), work.clone());
         uploads.recover().await.context("cannot recover unfinished uploads")?;
+        sweep_deleted(&site).await.context("cannot remove the files of deleted photos")?;
         site.catalog.release_leases().await?;
         let faces = load_faces(&config);
         if !matches!(faces, FaceState::Waiting(_)) {
@@ -212,7 +213,7 @@ impl Server {
     }
 
     /// The operator token, only at the very first start of a data folder; afterwards only its hash is known.
-    pub fn first_operator_token(&self) -> Option<&Secret> {
+    pub fn first_operator_token(&self) -> Option<&OperatorToken> {
         self.site.first_operator_token.as_ref()
     }
 
@@ -245,6 +246,21 @@ impl Server {
         self.matching.faces_problem()
     }
 
+    /// What the handlers share.
+    fn app(&self, shutdown: CancellationToken) -> App {
+        App {
+            catalog: self.site.catalog.clone(),
+            store: self.site.store.clone(),
+            site: self.site.clone(),
+            uploads: self.uploads.clone(),
+            matching: self.matching.clone(),
+            live: self.live.clone(),
+            shutdown,
+            limits: Limits::default(),
+            public_url: self.config.public_url.clone(),
+        }
+    }
+
     /// Answers requests and indexes photos until `shutdown` is cancelled, then finishes what is in flight (10 s at most).
     ///
     /// # Errors
@@ -257,16 +273,7 @@ impl Server {
         tasks.spawn(self.live.clone().run(shutdown.clone()));
         tasks.spawn(expire_uploads(self.uploads.clone(), shutdown.clone()));
         tasks.close();
-        let app = Arc::new(App {
-            catalog: self.site.catalog.clone(),
-            store: self.site.store.clone(),
-            uploads: self.uploads,
-            matching: self.matching,
-            live: self.live,
-            shutdown: shutdown.clone(),
-            limits: Limits::default(),
-            public_url: self.config.public_url,
-        });
+        let app = Arc::new(self.app(shutdown.clone()));
         http::serve(listener, http::router(app), shutdown.clone()).await;
         // The accept loop ends only by shutdown; the workers finish the photo that they have.
         if tokio::time::timeout(Duration::from_secs(10), tasks.wait()).await.is_err() {
@@ -287,6 +294,16 @@ fn lock(path: &Path) -> anyhow::Result<File> {
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
+}
+
+/// Removes the files of photos whose deletion a crash cut short.
+async fn sweep_deleted(site: &Site) -> anyhow::Result<()> {
+    for (event, photo) in site.catalog.unswept().await? {
+        let store = site.store.clone();
+        uploads::blocking(move || store.remove_photo(event, photo)).await?;
+        site.catalog.set_swept(event, photo).await?;
+    }
+    Ok(())
 }
 
 fn load_faces(config: &Config) -> FaceState {

@@ -95,6 +95,11 @@ impl Matching {
         Self { catalog, vault, faces, cpu, limits, galleries: Arc::default() }
     }
 
+    /// Whether faces can be searched.
+    pub(crate) fn faces(&self) -> &FaceState {
+        &self.faces
+    }
+
     /// Why faces are not searchable, in one line; `None` when they are, or are not wanted.
     pub(crate) fn faces_problem(&self) -> Option<String> {
         match &self.faces {
@@ -161,6 +166,11 @@ impl Matching {
             .iter()
             .map(|enrolment| findme_common::digest::to_hex(&enrolment.vector[..enrolment.vector.len().min(6)]))
             .collect())
+    }
+
+    /// Drops the gallery of an event that is gone.
+    pub(crate) fn forget(&self, event: EventId) {
+        self.galleries.lock().unwrap_or_else(PoisonError::into_inner).remove(&event);
     }
 
     /// What it takes to tell which guests are in a photo with these faces. Without models, or when the gallery cannot be

@@ -173,6 +173,35 @@ impl PhotoStore {
         fs::rename(&temporary, &target)
     }
 
+    /// Removes all files of a photo; those that are not there are no error.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub(crate) fn remove_photo(&self, event: EventId, photo: PhotoId) -> io::Result<()> {
+        for rendition in [Rendition::Thumb, Rendition::Preview, Rendition::SentPreview, Rendition::Original] {
+            match fs::remove_file(self.path(event, photo, rendition)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the folders of an event with everything in them.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub(crate) fn remove_event(&self, event: EventId) -> io::Result<()> {
+        for parent in ["derived", "photos"] {
+            let parent = self.root.join(parent);
+            match fs::remove_dir_all(parent.join(event.to_simple())) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => sync_dir(&parent)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes that are free for further photos on the store's disk; `None` where that cannot be told.
     pub(crate) fn free_bytes(&self) -> Option<u64> {
         free_bytes(&self.root)

@@ -77,6 +77,18 @@ impl Vault {
         Ok(())
     }
 
+    /// Destroys the key of an event, and with it the event's vectors wherever copies of the database are.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub(crate) fn destroy(&self, event: EventId) -> Result<(), VaultError> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&event);
+        match fs::remove_file(self.path(event)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(sync_dir(&self.folder)?),
+        }
+    }
+
     /// The key of an event.
     ///
     /// # Errors

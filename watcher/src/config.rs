@@ -263,6 +263,12 @@ impl Config {
         Self::combine(args, token, file, data)
     }
 
+    /// As if there were neither environment nor config file.
+    #[cfg(test)]
+    pub(crate) fn for_test(args: Args, token: &str) -> Self {
+        Self::combine(args, Some(token.to_owned()), ConfigFile::default(), None).expect("the test's options are right")
+    }
+
     fn combine(
         args: Args,
         token: Option<String>,

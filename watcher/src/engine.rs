@@ -54,7 +54,7 @@ pub(crate) struct Engine {
     settling: HashMap<PathBuf, Settling>,
     timers: BinaryHeap<Reverse<(Instant, PathBuf)>>,
     to_read: ByAge<PathBuf>,
-    pub(crate) readings: JoinSet<(PathBuf, Reading)>,
+    pub(crate) readings: JoinSet<(PathBuf, Reading, Option<Stat>)>,
     readers: usize,
     queue: ByAge<Job>,
     /// Jobs that failed for reasons of their own, and when they are tried again.
@@ -266,14 +266,14 @@ impl Engine {
         while self.readings.len() < self.readers {
             let Some(path) = self.to_read.pop() else { return };
             self.readings.spawn_blocking(move || {
-                let reading = fingerprint::read(&path);
-                (path, reading)
+                let (reading, found) = fingerprint::read(&path);
+                (path, reading, found)
             });
         }
     }
 
     /// A reading is done.
-    pub(crate) fn read(&mut self, path: PathBuf, reading: Reading) {
+    pub(crate) fn read(&mut self, path: PathBuf, reading: Reading, found: Option<Stat>) {
         let now = Instant::now();
         let patience = self.config.patience;
         let Some(settling) = self.settling.get_mut(&path) else { return };
@@ -296,7 +296,7 @@ impl Engine {
             Reading::Truncated => (Why::Fail(FailReason::Truncated), String::new()),
             Reading::CannotBeRead(detail) => (Why::Fail(FailReason::CannotBeRead), detail),
         };
-        match settling.not_whole(&patience, now, why) {
+        match settling.not_whole(&patience, now, why, found) {
             Step::GiveUp(why) => self.give_up(&path, why, &detail),
             step => self.step(path, step),
         }

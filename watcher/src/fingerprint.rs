@@ -105,18 +105,21 @@ pub(crate) struct Content {
     pub(crate) racy: bool,
 }
 
-/// Reads a file once, from beginning to end: digest, format and completeness. Blocks.
-pub(crate) fn read(path: &Path) -> Reading {
-    match try_read(path) {
-        Ok(reading) => reading,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Reading::Gone,
-        Err(error) => Reading::CannotBeRead(error.to_string()),
-    }
+/// Reads a file once, from beginning to end: digest, format and completeness. Also answers what the file was like
+/// before, where it could be opened. Blocks.
+pub(crate) fn read(path: &Path) -> (Reading, Option<Stat>) {
+    let mut before = None;
+    let reading = try_read(path, &mut before).unwrap_or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => Reading::Gone,
+        _ => Reading::CannotBeRead(error.to_string()),
+    });
+    (reading, before)
 }
 
-fn try_read(path: &Path) -> io::Result<Reading> {
+fn try_read(path: &Path, found: &mut Option<Stat>) -> io::Result<Reading> {
     let mut file = File::open(path)?;
     let before = Stat::of(&file.metadata()?);
+    *found = Some(before);
     let racy = before.is_racy();
     if before.fingerprint.bytes == 0 {
         return Ok(Reading::Empty);
@@ -169,7 +172,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.jpg");
         fs::write(&path, jpeg(700_000)).unwrap();
-        let Reading::Photo(content) = read(&path) else { panic!("not read as a photo") };
+        let Reading::Photo(content) = read(&path).0 else { panic!("not read as a photo") };
         assert_eq!(content.digest, Digest::of(&jpeg(700_000)));
         assert_eq!(content.media, Media::Jpeg);
         assert_eq!(content.fingerprint.bytes, jpeg(700_000).len() as u64);
@@ -182,11 +185,11 @@ mod tests {
         fs::write(path("empty.jpg"), b"").unwrap();
         fs::write(path("text.jpg"), b"hello, this is text").unwrap();
         fs::write(path("cut.jpg"), &jpeg(9000)[..5000]).unwrap();
-        assert_eq!(read(&path("empty.jpg")), Reading::Empty);
-        assert_eq!(read(&path("text.jpg")), Reading::NotAPhoto);
-        assert_eq!(read(&path("cut.jpg")), Reading::Truncated);
-        assert_eq!(read(&path("none.jpg")), Reading::Gone);
-        assert!(matches!(read(dir.path()), Reading::CannotBeRead(_)));
+        assert_eq!(read(&path("empty.jpg")).0, Reading::Empty);
+        assert_eq!(read(&path("text.jpg")).0, Reading::NotAPhoto);
+        assert_eq!(read(&path("cut.jpg")).0, Reading::Truncated);
+        assert_eq!(read(&path("none.jpg")).0, Reading::Gone);
+        assert!(matches!(read(dir.path()).0, Reading::CannotBeRead(_)));
     }
 
     #[test]

@@ -143,14 +143,6 @@ impl Durable {
             Self::Waiting(answer) => answer.await.unwrap_or_else(|_| Err(ended())),
         }
     }
-
-    /// The same for a thread without an async runtime.
-    fn wait_blocking(self) -> Result<(), WriteError> {
-        match self {
-            Self::Done(result) => result,
-            Self::Waiting(answer) => answer.blocking_recv().unwrap_or_else(|_| Err(ended())),
-        }
-    }
 }
 
 fn ended() -> WriteError {
@@ -159,7 +151,7 @@ fn ended() -> WriteError {
 
 enum Command {
     Append { line: Vec<u8>, done: Option<oneshot::Sender<Result<(), WriteError>>> },
-    Reset { done: oneshot::Sender<Result<(), WriteError>> },
+    Reset { done: Sender<Result<(), WriteError>> },
 }
 
 /// The journal, open for appending; its own thread writes and syncs.
@@ -202,9 +194,9 @@ impl Journal {
 
     /// Empties the journal, after a snapshot that contains it is on stable storage. Blocks.
     pub(crate) fn reset(&self) -> Result<(), WriteError> {
-        let (done, wait) = oneshot::channel();
+        let (done, answer) = channel();
         self.send(Command::Reset { done });
-        Durable::Waiting(wait).wait_blocking()
+        answer.recv().unwrap_or_else(|_| Err(ended()))
     }
 
     fn send(&self, command: Command) {

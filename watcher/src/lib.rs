@@ -24,6 +24,8 @@ mod server;
 mod settle;
 mod snapshot;
 mod source;
+#[cfg(test)]
+mod stand_in;
 mod tus;
 #[cfg(feature = "venue")]
 mod venue;

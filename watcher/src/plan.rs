@@ -72,3 +72,188 @@ pub(crate) fn after_reading(
         _ => AfterReading::Send,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use findme_common::PhotoId;
+    use findme_common::manifest::SkipReason;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What happens in a folder and to the program, in small numbers so that contents and names meet often.
+    #[derive(Debug, Clone)]
+    enum Happening {
+        Write {
+            path: u8,
+            content: u8,
+        },
+        Copy {
+            from: u8,
+            to: u8,
+        },
+        Rename {
+            from: u8,
+            to: u8,
+        },
+        Remove {
+            path: u8,
+        },
+        /// One listing of everything.
+        Scan,
+        /// The server takes what is under way; `recorded`: the receipt reaches the manifest.
+        Deliver {
+            recorded: bool,
+        },
+        /// The program is killed: only the manifest stays.
+        Kill,
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        let small = 0_u8..4;
+        prop_oneof![
+            (small.clone(), small.clone()).prop_map(|(path, content)| Happening::Write { path, content }),
+            (small.clone(), small.clone()).prop_map(|(from, to)| Happening::Copy { from, to }),
+            (small.clone(), small.clone()).prop_map(|(from, to)| Happening::Rename { from, to }),
+            small.prop_map(|path| Happening::Remove { path }),
+            Just(Happening::Scan),
+            any::<bool>().prop_map(|recorded| Happening::Deliver { recorded }),
+            Just(Happening::Kill),
+        ]
+    }
+
+    #[derive(Default)]
+    struct World {
+        /// Path → (content, fingerprint). Each write has a fingerprint of its own.
+        disk: BTreeMap<u8, (u8, u64)>,
+        clock: u64,
+        files: BTreeMap<u8, FileRecord>,
+        photos: BTreeMap<u8, PhotoState>,
+        under_way: BTreeSet<u8>,
+        /// Uploads on a server that names each at random: content of each.
+        uploads: Vec<u8>,
+        /// What was announced with its upload's address, which the manifest holds before a byte is sent.
+        addresses: BTreeMap<u8, usize>,
+    }
+
+    fn digest(content: u8) -> Digest {
+        Digest::of(&[content])
+    }
+
+    fn fingerprint(number: u64) -> Fingerprint {
+        Fingerprint { bytes: 1, mtime_ns: number as i64, inode: 0 }
+    }
+
+    impl World {
+        fn happen(&mut self, happening: &Happening) {
+            self.clock += 1;
+            match *happening {
+                Happening::Write { path, content } => drop(self.disk.insert(path, (content, self.clock))),
+                Happening::Copy { from, to } => {
+                    if let Some((content, _)) = self.disk.get(&from).copied() {
+                        self.disk.insert(to, (content, self.clock));
+                    }
+                }
+                Happening::Rename { from, to } => {
+                    if let Some(file) = self.disk.remove(&from) {
+                        self.disk.insert(to, file);
+                    }
+                }
+                Happening::Remove { path } => drop(self.disk.remove(&path)),
+                Happening::Scan => self.scan(),
+                Happening::Deliver { recorded } => self.deliver(recorded),
+                Happening::Kill => self.under_way.clear(),
+            }
+        }
+
+        fn scan(&mut self) {
+            for (path, (content, number)) in self.disk.clone() {
+                let file = self.files.get(&path).copied();
+                let of = |file: &FileRecord| match file.state {
+                    FileState::Photo { digest: of, .. } => (0..4).find(|content| digest(*content) == of),
+                    _ => None,
+                };
+                let known = file.as_ref().and_then(of).and_then(|content| self.photos.get(&content));
+                match before_reading(file.as_ref(), known, fingerprint(number)) {
+                    BeforeReading::Known(_) => continue,
+                    BeforeReading::Send(of) => {
+                        assert_eq!(of, digest(content), "the fingerprint stands for the content");
+                        self.under_way.insert(content);
+                        continue;
+                    }
+                    BeforeReading::Read => {}
+                }
+                let under_way = self.under_way.contains(&content);
+                let decision = after_reading(file.as_ref(), self.photos.get(&content), digest(content), under_way);
+                if decision == AfterReading::Send {
+                    self.under_way.insert(content);
+                    self.photos.entry(content).or_insert(PhotoState::Announced { upload: None });
+                }
+                let duplicate = decision == AfterReading::Duplicate;
+                let state = FileState::Photo { digest: digest(content), duplicate };
+                let record = FileRecord { fingerprint: fingerprint(number), racy: false, state, seen: true };
+                self.files.insert(path, record);
+            }
+        }
+
+        fn deliver(&mut self, recorded: bool) {
+            for content in std::mem::take(&mut self.under_way) {
+                let uploads = &mut self.uploads;
+                self.addresses.entry(content).or_insert_with(|| {
+                    uploads.push(content);
+                    uploads.len()
+                });
+                if recorded {
+                    let state = PhotoState::Received { photo: PhotoId::from_bytes([content; 16]), at_ms: 0 };
+                    self.photos.insert(content, state);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_each_content_is_on_the_server_once(
+            happenings in proptest::collection::vec(happening(), 1..60),
+        ) {
+            let mut world = World::default();
+            happenings.iter().for_each(|happening| world.happen(happening));
+            // A quiet run at the end.
+            [Happening::Kill, Happening::Scan, Happening::Deliver { recorded: true }, Happening::Scan]
+                .iter()
+                .for_each(|happening| world.happen(happening));
+            prop_assert!(world.under_way.is_empty(), "a second listing finds nothing to send");
+            let mut sent = world.uploads.clone();
+            sent.sort_unstable();
+            sent.dedup();
+            prop_assert_eq!(sent.len(), world.uploads.len(), "a content was sent twice");
+            for (path, (content, _)) in &world.disk {
+                prop_assert!(sent.contains(content), "{} on path {} was lost", content, path);
+                prop_assert!(world.files.contains_key(path), "the manifest says nothing about path {}", path);
+            }
+        }
+    }
+
+    fn file(state: FileState, racy: bool) -> FileRecord {
+        FileRecord { fingerprint: fingerprint(1), racy, state, seen: false }
+    }
+
+    #[test]
+    fn a_known_file_is_not_read() {
+        let state = FileState::Photo { digest: digest(1), duplicate: false };
+        let received = PhotoState::Received { photo: PhotoId::from_bytes([1; 16]), at_ms: 0 };
+        let known = BeforeReading::Known(state);
+        assert_eq!(before_reading(Some(&file(state, false)), Some(&received), fingerprint(1)), known);
+        assert_eq!(before_reading(Some(&file(state, true)), Some(&received), fingerprint(1)), BeforeReading::Read);
+        assert_eq!(before_reading(Some(&file(state, false)), Some(&received), fingerprint(2)), BeforeReading::Read);
+        let skipped = FileState::Skipped(SkipReason::Empty);
+        assert_eq!(before_reading(Some(&file(skipped, false)), None, fingerprint(1)), BeforeReading::Known(skipped));
+    }
+
+    #[test]
+    fn what_the_photographer_deleted_is_not_sent_again() {
+        assert_eq!(after_reading(None, Some(&PhotoState::Deleted), digest(1), false), AfterReading::Deleted);
+    }
+}

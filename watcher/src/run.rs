@@ -158,8 +158,8 @@ impl Driver {
             tokio::select! {
                 told = self.told.recv(), if self.guard.is_some() => self.hear(told)?,
                 Some(done) = self.engine.readings.join_next() => {
-                    let (path, reading) = done.map_err(|error| died(&error))?;
-                    self.engine.read(path, reading);
+                    let (path, reading, found) = done.map_err(|error| died(&error))?;
+                    self.engine.read(path, reading, found);
                 }
                 Some(done) = self.engine.uploads.join_next() => {
                     let (job, result) = done.map_err(|error| died(&error))?;
@@ -331,3 +331,6 @@ async fn until(due: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

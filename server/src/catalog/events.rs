@@ -1,12 +1,13 @@
 //! Events and the machines that may upload to them.
 
+use findme_common::protocol::{EventChange, TokenItem};
 use findme_common::{Digest, EventId, JoinCode};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use subtle::ConstantTimeEq;
 
 use super::{Catalog, CatalogError, Result, digest, id_column};
-use crate::clock::now_ms;
+use crate::clock::{now_ms, rfc3339};
 
 /// One occasion.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub(crate) struct Event {
     pub faces: bool,
     /// Whether guests may see all photos, not only their own.
     pub gallery_open: bool,
+    /// When it was created.
+    pub created_at: i64,
     /// When it was closed; it takes no photos since.
     pub closed_at: Option<i64>,
 }
@@ -32,6 +35,8 @@ pub(crate) struct Machine {
     pub token: i64,
     /// The event it may upload to.
     pub event: EventId,
+    /// When it was last noted as used, in milliseconds since the epoch.
+    pub last_seen: Option<i64>,
 }
 
 fn event_of(row: &SqliteRow) -> Result<Event> {
@@ -41,6 +46,7 @@ fn event_of(row: &SqliteRow) -> Result<Event> {
         join: super::word(row, "join_code")?,
         faces: row.try_get::<String, _>("policy")? != "off",
         gallery_open: row.try_get("gallery_open")?,
+        created_at: row.try_get("created_at")?,
         closed_at: row.try_get("closed_at")?,
     })
 }
@@ -114,15 +120,16 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn machine(&self, event: EventId, hash: &Digest) -> Result<Option<Machine>> {
-        let rows = sqlx::query("SELECT id, hash FROM photographer_tokens WHERE event = ? AND revoked_at IS NULL")
-            .bind(event.as_bytes().as_slice())
-            .fetch_all(&self.readers)
-            .await?;
+        let rows =
+            sqlx::query("SELECT id, hash, last_seen FROM photographer_tokens WHERE event = ? AND revoked_at IS NULL")
+                .bind(event.as_bytes().as_slice())
+                .fetch_all(&self.readers)
+                .await?;
         let mut found = None;
         for row in &rows {
             // Every row is compared, and each in constant time.
             if bool::from(digest(row.try_get("hash")?)?.as_bytes().ct_eq(hash.as_bytes())) {
-                found = Some(Machine { token: row.try_get("id")?, event });
+                found = Some(Machine { token: row.try_get("id")?, event, last_seen: row.try_get("last_seen")? });
             }
         }
         Ok(found)
@@ -138,5 +145,83 @@ impl Catalog {
             .fetch_optional(&self.readers)
             .await?;
         row.map_or(Err(CatalogError::Damaged("an event is gone")), |row| Ok(row.try_get(0)?))
+    }
+
+    /// Changes what an operator may change about an event; whether there is such an event.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub(crate) async fn change_event(&self, id: EventId, change: &EventChange) -> Result<bool> {
+        let done = sqlx::query(
+            "UPDATE events SET
+                 name = COALESCE(?, name),
+                 gallery_open = COALESCE(?, gallery_open),
+                 policy = CASE ? WHEN 1 THEN 'attested' WHEN 0 THEN 'off' ELSE policy END,
+                 closed_at = CASE ? WHEN 1 THEN COALESCE(closed_at, ?) WHEN 0 THEN NULL ELSE closed_at END,
+                 version = version + 1
+             WHERE id = ?",
+        )
+        .bind(change.name.as_deref())
+        .bind(change.gallery_open)
+        .bind(change.faces)
+        .bind(change.closed)
+        .bind(now_ms())
+        .bind(id.as_bytes().as_slice())
+        .execute(&self.writer)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Deletes an event with its uploads, photos, jobs, faces, guests and log; whether there was one. Key and files are
+    /// the caller's to remove, the key first.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub(crate) async fn delete_event(&self, id: EventId) -> Result<bool> {
+        let delete = sqlx::query("DELETE FROM events WHERE id = ?").bind(id.as_bytes().as_slice());
+        let done = delete.execute(&self.writer).await?;
+        self.truncate_log().await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// Tokens of an event, oldest first.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn tokens(&self, event: EventId) -> Result<Vec<TokenItem>> {
+        let rows = sqlx::query("SELECT * FROM photographer_tokens WHERE event = ? ORDER BY id")
+            .bind(event.as_bytes().as_slice())
+            .fetch_all(&self.readers)
+            .await?;
+        let item = |row: &SqliteRow| {
+            Ok(TokenItem {
+                id: row.try_get("id")?,
+                label: row.try_get("label")?,
+                created_at: rfc3339(row.try_get("created_at")?),
+                last_seen: row.try_get::<Option<i64>, _>("last_seen")?.map(rfc3339),
+                revoked_at: row.try_get::<Option<i64>, _>("revoked_at")?.map(rfc3339),
+            })
+        };
+        rows.iter().map(item).collect()
+    }
+
+    /// Revokes a token; whether it was valid until now.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub(crate) async fn revoke_token(&self, event: EventId, token: i64) -> Result<bool> {
+        let sql = "UPDATE photographer_tokens SET revoked_at = ? WHERE event = ? AND id = ? AND revoked_at IS NULL";
+        let query = sqlx::query(sql).bind(now_ms()).bind(event.as_bytes().as_slice()).bind(token);
+        Ok(query.execute(&self.writer).await?.rows_affected() == 1)
+    }
+
+    /// Notes that a token was used.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub(crate) async fn saw_token(&self, token: i64) -> Result<()> {
+        let query = sqlx::query("UPDATE photographer_tokens SET last_seen = ? WHERE id = ?").bind(now_ms()).bind(token);
+        query.execute(&self.writer).await?;
+        Ok(())
     }
 }

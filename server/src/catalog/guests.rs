@@ -182,8 +182,7 @@ impl Catalog {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        // What was overwritten in the database may still stand in the write-ahead log.
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await?;
+        self.truncate_log().await?;
         Ok((vectors.rows_affected(), consents.rows_affected()))
     }
 }

@@ -42,12 +42,15 @@ pub(crate) struct Indexed {
     pub taken_at: Option<String>,
 }
 
+/// From the enrolments of an event to the guests among them who match.
+pub(crate) type FindGuests<'a> = dyn Fn(&[GuestEnrolment]) -> Vec<(GuestId, LiveKind)> + Sync + 'a;
+
 /// Finds the guests who are in the photo that is being completed.
 pub(crate) struct Matcher<'a> {
     /// Pack of the photo's faces; enrolments of other packs cannot be compared with them.
     pub(crate) pack: &'a str,
     /// Which of these enrolments the photo's faces match, and how surely.
-    pub(crate) find: &'a (dyn Fn(&[GuestEnrolment]) -> Vec<(GuestId, LiveKind)> + Sync),
+    pub(crate) find: &'a FindGuests<'a>,
 }
 
 /// How a job ends.

@@ -3,6 +3,7 @@
 //!
 //! The digest is looked up nowhere: photos are found by their id alone.
 
+mod curation;
 mod events;
 mod faces;
 mod guests;
@@ -21,7 +22,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
 
-pub(crate) use events::Machine;
+pub(crate) use events::{Event, Machine};
 pub(crate) use faces::NewFace;
 pub(crate) use guests::{Guest, GuestEnrolment};
 pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher};
@@ -115,6 +116,22 @@ impl Catalog {
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+
+    /// Folds the write-ahead log into the database: what was erased may still stand in the log.
+    async fn truncate_log(&self) -> Result<()> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await?;
+        Ok(())
+    }
+
+    /// A setting of the server itself.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn setting(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let row =
+            sqlx::query("SELECT value FROM settings WHERE key = ?").bind(key).fetch_optional(&self.readers).await?;
+        row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 
     /// Stores a setting unless there is one; whether it was stored.

@@ -10,15 +10,24 @@ use super::detect::{Detection, Detector, Layout};
 use super::embedding::Embedding;
 use super::network::{Lanes, Network, Planes};
 use super::pack::{Channels, EmbedderSpec, ModelError, Pack};
+use super::turned::{self, Turned};
 
 /// Faces lower than this many pixels of the original photo are not embedded: below it, likeness gets unreliable
 /// (true matches at one false in a thousand: .964 at 48 px, .927 at 24 px, .686 at 16 px).
 pub const MIN_FACE: f32 = 24.0;
 
-/// Longer side that a selfie is shrunk to, in pixels: its face is large, and the network misses faces that are too large.
-const SELFIE_SIDE: u32 = 640;
+/// Longer side, in pixels, that a selfie and a turned picture are shrunk to: a selfie's face is large, and the network
+/// misses faces that are too large; a turned picture is a last resort that should cost little.
+const SMALL_SIDE: u32 = 640;
 /// Longer side of a picture inside its black frame; together they measure three times this.
 const FRAMED_SIDE: u32 = 224;
+/// What a second look has to be sure of: each look is a further chance to err.
+const SECOND_LOOK_SCORE: f32 = 0.75;
+/// Upright faces that are good for anything score .85 to .95; the same faces on their side score .83 at most, with
+/// landmarks that are wrong. So a picture whose surest face is below this is looked at turned as well.
+const DOUBTFUL_BELOW: f32 = 0.85;
+/// How much surer a turned picture has to be to be believed.
+const TURNED_AHEAD_BY: f32 = 0.05;
 
 /// What a picture is looked at for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,21 +124,35 @@ impl Engine {
         Ok(faces)
     }
 
-    /// Finds faces of any size, surest first.
+    /// Finds faces of any size, surest first. Where there seem to be none it looks again at the picture in a frame, for a
+    /// face that fills it; where it is sure of none, at the picture turned, for a camera that did not say how it was held.
     ///
     /// # Errors
     /// See [`EngineError`].
     pub fn detect(&self, pixels: &Pixels, purpose: Purpose) -> Result<Vec<Detection>, EngineError> {
         let side = match purpose {
             Purpose::Photo => self.long_side,
-            Purpose::Selfie => SELFIE_SIDE.min(self.long_side),
+            Purpose::Selfie => SMALL_SIDE.min(self.long_side),
         };
-        let run = |layout| self.detector.detect(&self.lanes, pixels, layout).map_err(EngineError);
-        let found = run(Layout::Whole(side))?;
-        match purpose {
-            Purpose::Selfie if found.is_empty() => run(Layout::Framed(FRAMED_SIDE)),
-            _ => Ok(found),
+        let run = |pixels: &Pixels, layout| self.detector.detect(&self.lanes, pixels, layout).map_err(EngineError);
+        let mut found = run(pixels, Layout::Whole(side))?;
+        if found.is_empty() {
+            found = run(pixels, Layout::Framed(FRAMED_SIDE))?;
+            found.retain(|face| face.score >= SECOND_LOOK_SCORE);
         }
+        let surest = |found: &[Detection]| found.first().map_or(0.0, |face| face.score);
+        if surest(&found) >= DOUBTFUL_BELOW {
+            return Ok(found);
+        }
+        for turn in turned::TURNS {
+            let view = Turned::new(pixels, turn, SMALL_SIDE);
+            let mut seen = run(view.pixels(), Layout::Whole(SMALL_SIDE))?;
+            if surest(&seen) >= SECOND_LOOK_SCORE.max(surest(&found) + TURNED_AHEAD_BY) {
+                seen.retain(|face| face.score >= SECOND_LOOK_SCORE);
+                found = seen.into_iter().map(|face| view.undo(face)).collect();
+            }
+        }
+        Ok(found)
     }
 
     /// Cuts a face out, turned and scaled as the embedder wants it; `None` when its landmarks make no face.

@@ -10,6 +10,7 @@ mod engine;
 mod network;
 mod pack;
 mod threshold;
+mod turned;
 
 pub use align::Crop;
 pub use detect::{Detection, Rect};

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::{HeaderMap, header, request::Parts};
 use findme_common::protocol::Code;
-use findme_common::{EventId, PhotographerToken, Secret};
+use findme_common::{EventId, OperatorToken, PhotographerToken, Secret};
+use subtle::ConstantTimeEq;
 
 use super::App;
 use super::problem::ApiError;
 use crate::catalog::{Guest, Machine};
+use crate::clock::now_ms;
 
 /// Name of the guests' session cookie.
 pub(crate) const COOKIE: &str = "findme";
@@ -22,6 +24,10 @@ pub(crate) struct Photographer(pub(crate) Machine);
 /// A guest of an event.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Session(pub(crate) Guest);
+
+/// Whoever runs the server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Operator;
 
 /// Anybody who may look at photos of an event.
 #[derive(Debug, Clone, Copy)]
@@ -53,10 +59,28 @@ fn cookie(headers: &HeaderMap) -> Option<Secret> {
     })
 }
 
+impl FromRequestParts<Arc<App>> for Operator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let refused = || ApiError::new(Code::TokenRefused);
+        let OperatorToken(secret) = bearer(&parts.headers).and_then(|text| text.parse().ok()).ok_or_else(refused)?;
+        let known = app.catalog.setting(crate::OPERATOR).await?.unwrap_or_default();
+        if bool::from(known.ct_eq(secret.hash().as_bytes())) { Ok(Self) } else { Err(refused()) }
+    }
+}
+
+/// A token's last use is noted at most this often: a write for each request would cost more than it tells.
+const SEEN_EVERY_MS: i64 = 60_000;
+
 async fn machine(app: &App, text: &str) -> Result<Machine, ApiError> {
     let refused = || ApiError::new(Code::TokenRefused);
     let token: PhotographerToken = text.parse().map_err(|_| refused())?;
-    app.catalog.machine(token.event, &token.secret.hash()).await?.ok_or_else(refused)
+    let machine = app.catalog.machine(token.event, &token.secret.hash()).await?.ok_or_else(refused)?;
+    if machine.last_seen.is_none_or(|seen| now_ms() - seen > SEEN_EVERY_MS) {
+        app.catalog.saw_token(machine.token).await?;
+    }
+    Ok(machine)
 }
 
 impl FromRequestParts<Arc<App>> for Photographer {

@@ -7,7 +7,9 @@ mod guests;
 mod health;
 mod lists;
 mod live;
+mod operator;
 mod pages;
+mod photographer;
 mod problem;
 mod uploads;
 
@@ -27,6 +29,7 @@ pub(crate) use accept::serve;
 use problem::ApiError;
 use tokio_util::sync::CancellationToken;
 
+use crate::Site;
 use crate::catalog::Catalog;
 use crate::live::Live;
 use crate::matching::Matching;
@@ -44,6 +47,8 @@ const MAX_SELFIE: usize = 25 * 1024 * 1024;
 pub(crate) struct App {
     pub(crate) catalog: Catalog,
     pub(crate) store: PhotoStore,
+    /// Creates events and tokens.
+    pub(crate) site: Site,
     pub(crate) uploads: Uploads,
     pub(crate) matching: Matching,
     pub(crate) live: Live,
@@ -102,9 +107,16 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(pages::router())
         .layer(CompressionLayer::new().compress_when(small));
     Router::new()
-        .route("/api/photo/{id}", get(bytes::original))
+        .route("/api/photo/{id}", get(bytes::original).delete(photographer::delete))
         .route("/api/photo/{id}/preview", get(bytes::preview))
         .route("/api/photo/{id}/thumb", get(bytes::thumb))
+        .route("/api/photos/show", post(photographer::show))
+        .route("/api/photos/hide", post(photographer::hide))
+        .route("/api/admin/events", get(operator::list).post(operator::create))
+        .route("/api/admin/events/{id}", axum::routing::patch(operator::change).delete(operator::delete))
+        .route("/api/admin/events/{id}/tokens", get(operator::tokens).post(operator::create_token))
+        .route("/api/admin/events/{id}/tokens/{token}", axum::routing::delete(operator::revoke_token))
+        .route("/api/admin/events/{id}/qr.svg", get(operator::qr_svg))
         .route(path::JOIN, post(guests::join))
         .route(path::SELFIE, post(guests::selfie).delete(guests::erase).layer(DefaultBodyLimit::max(MAX_SELFIE)))
         .route(path::ME, get(guests::me))
@@ -113,15 +125,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(path::READYZ, get(health::readyz))
         .merge(lists)
         .merge(tus)
-        .fallback(nothing_here)
+        .fallback(pages::nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::map_response(with_safety_headers))
         .layer(tower_http::timeout::RequestBodyTimeoutLayer::new(BODY_IDLE))
         .with_state(app)
-}
-
-async fn nothing_here() -> ApiError {
-    ApiError::new(Code::NotFound)
 }
 
 async fn wrong_method() -> ApiError {
@@ -133,16 +141,22 @@ async fn with_safety_headers(mut response: Response) -> Response {
     let headers = response.headers_mut();
     let always = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
         (HeaderName::from_static("x-robots-tag"), "noindex"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ];
     for (name, value) in always {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // Pages set a wider policy; nothing else is ever a document.
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'; sandbox"));
+    // Pages set wider policies; nothing else is ever a document.
+    let unless_set = [
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    for (name, value) in unless_set {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
+
+#[cfg(test)]
+mod tests;

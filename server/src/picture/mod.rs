@@ -215,4 +215,4 @@ fn upright(pixels: Pixels, source: (u32, u32), metadata: metadata::Metadata) -> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,0 +1,162 @@
+//! What an operator does: events, and the machines that upload to them.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
+use findme_common::protocol::{
+    Code, EventChange, EventCreated, EventItem, EventRequest, TokenCreated, TokenItem, TokenRequest,
+};
+use findme_common::{EventId, JoinCode};
+use qrcode::QrCode;
+use qrcode::render::svg;
+
+use super::App;
+use super::auth::Operator;
+use super::problem::{ApiError, ApiResult};
+use crate::NewEvent;
+use crate::catalog::{Event, PhotoFilter};
+use crate::clock::rfc3339;
+
+type Body<T> = Result<Json<T>, JsonRejection>;
+
+/// Secrets and private lists are kept by no cache.
+const NO_STORE: [(HeaderName, HeaderValue); 1] = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+
+fn read<T>(body: Body<T>) -> Result<T, ApiError> {
+    body.map(|Json(body)| body).map_err(|error| ApiError::bad(error.body_text()))
+}
+
+/// Names are shown to people: not empty, not endless, no control characters.
+fn check_name(name: &str) -> Result<(), ApiError> {
+    let fits = !name.trim().is_empty() && name.chars().count() <= 200 && !name.chars().any(char::is_control);
+    if fits { Ok(()) } else { Err(ApiError::bad("a name is 1 to 200 characters")) }
+}
+
+async fn event(app: &App, id: &str) -> Result<Event, ApiError> {
+    let nothing = || ApiError::new(Code::NotFound);
+    let id: EventId = id.parse().map_err(|_| nothing())?;
+    app.catalog.event(id).await?.ok_or_else(nothing)
+}
+
+/// `POST /api/admin/events`.
+pub(crate) async fn create(
+    app: State<Arc<App>>,
+    _: Operator,
+    headers: HeaderMap,
+    body: Body<EventRequest>,
+) -> ApiResult {
+    let EventRequest { name } = read(body)?;
+    check_name(&name)?;
+    let created = app.site.create_event(NewEvent { name }).await.map_err(ApiError::internal)?;
+    let body = EventCreated {
+        id: created.id,
+        guest_link: app.guest_link(&headers, &created.join),
+        join_code: created.join.to_string(),
+        photographer_token: created.photographer.reveal(),
+    };
+    Ok((StatusCode::CREATED, NO_STORE, Json(body)).into_response())
+}
+
+/// `GET /api/admin/events`, newest first.
+pub(crate) async fn list(app: State<Arc<App>>, _: Operator) -> ApiResult {
+    let mut items = Vec::new();
+    for event in app.catalog.events().await? {
+        items.push(EventItem {
+            id: event.id,
+            name: event.name,
+            join_code: event.join.to_string(),
+            created_at: rfc3339(event.created_at),
+            closed_at: event.closed_at.map(rfc3339),
+            faces: event.faces,
+            gallery_open: event.gallery_open,
+            counts: app.catalog.counts(event.id, PhotoFilter::All).await?,
+        });
+    }
+    Ok((NO_STORE, Json(items)).into_response())
+}
+
+/// `PATCH /api/admin/events/{id}`: rename, close, open or close the gallery, switch faces.
+pub(crate) async fn change(
+    app: State<Arc<App>>,
+    _: Operator,
+    Path(id): Path<String>,
+    body: Body<EventChange>,
+) -> ApiResult<StatusCode> {
+    let change = read(body)?;
+    change.name.as_deref().map_or(Ok(()), check_name)?;
+    let event = event(&app, &id).await?;
+    app.catalog.change_event(event.id, &change).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /api/admin/events/{id}`: with everything. The key goes first: from then on no copy of the vectors, wherever it
+/// is, can be read. Asked again after a crash, it goes on where it stopped.
+pub(crate) async fn delete(app: State<Arc<App>>, _: Operator, Path(id): Path<String>) -> ApiResult<StatusCode> {
+    let id = event(&app, &id).await?.id;
+    let (vault, store) = (app.site.vault.clone(), app.store.clone());
+    let destroyed = tokio::task::spawn_blocking(move || vault.destroy(id)).await;
+    destroyed.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
+    crate::uploads::blocking(move || store.remove_event(id)).await.map_err(ApiError::internal)?;
+    app.catalog.delete_event(id).await?;
+    app.matching.forget(id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /api/admin/events/{id}/tokens`.
+pub(crate) async fn tokens(
+    app: State<Arc<App>>,
+    _: Operator,
+    Path(id): Path<String>,
+) -> ApiResult<Json<Vec<TokenItem>>> {
+    let event = event(&app, &id).await?;
+    Ok(Json(app.catalog.tokens(event.id).await?))
+}
+
+/// `POST /api/admin/events/{id}/tokens`.
+pub(crate) async fn create_token(
+    app: State<Arc<App>>,
+    _: Operator,
+    Path(id): Path<String>,
+    body: Body<TokenRequest>,
+) -> ApiResult {
+    let TokenRequest { label } = read(body)?;
+    check_name(&label)?;
+    let event = event(&app, &id).await?;
+    let token = app.site.create_photographer_token(event.id, &label).await.map_err(ApiError::internal)?;
+    Ok((StatusCode::CREATED, NO_STORE, Json(TokenCreated { photographer_token: token.reveal() })).into_response())
+}
+
+/// `DELETE /api/admin/events/{id}/tokens/{token}`.
+pub(crate) async fn revoke_token(
+    app: State<Arc<App>>,
+    _: Operator,
+    Path((id, token)): Path<(String, String)>,
+) -> ApiResult<StatusCode> {
+    let event = event(&app, &id).await?;
+    let revoked = match token.parse() {
+        Ok(token) => app.catalog.revoke_token(event.id, token).await?,
+        Err(_) => false,
+    };
+    if revoked { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::new(Code::NotFound)) }
+}
+
+/// `GET /api/admin/events/{id}/qr.svg`: the guests' link for a poster.
+pub(crate) async fn qr_svg(app: State<Arc<App>>, _: Operator, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
+    let event = event(&app, &id).await?;
+    let code = QrCode::new(app.guest_link(&headers, &event.join)).map_err(ApiError::internal)?;
+    let picture = code.render::<svg::Color<'_>>().min_dimensions(512, 512).build();
+    Ok((NO_STORE, [(header::CONTENT_TYPE, "image/svg+xml")], picture).into_response())
+}
+
+impl App {
+    /// What guests open to join.
+    fn guest_link(&self, headers: &HeaderMap, join: &JoinCode) -> String {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let base = self.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
+        format!("{}/e/{join}", base.trim_end_matches('/'))
+    }
+}

@@ -1,0 +1,268 @@
+//! The pages that people see. They hold no rule of their own: what they show and do is the public API's, reached by the
+//! small modules in `static/`; the server only says the words, in the visitor's language, and who has joined what.
+
+mod assets;
+mod texts;
+mod visit;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::get;
+use findme_common::JoinCode;
+use findme_common::protocol::Code;
+use serde::Deserialize;
+
+use super::App;
+use super::guests;
+use super::problem::{ApiError, ApiResult};
+use crate::catalog::Event;
+use crate::matching::FaceState;
+use texts::Texts;
+use visit::Visit;
+
+/// What a page is under in the navigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tab {
+    Mine,
+    All,
+    None,
+}
+
+/// What every page shows around its content.
+#[derive(Debug)]
+struct Frame {
+    /// Folder of the static files; its name changes with their content.
+    assets: &'static str,
+    /// The event that the visitor has joined.
+    event: Option<Event>,
+    tab: Tab,
+}
+
+impl Frame {
+    fn new(visit: &Visit, tab: Tab) -> Self {
+        let event = visit.guest.as_ref().map(|(_, event)| event.clone());
+        Self { assets: assets::folder(), event, tab }
+    }
+}
+
+#[derive(Debug, Template)]
+#[template(path = "home.html")]
+struct Home {
+    frame: Frame,
+    t: &'static Texts,
+    /// Key of the text that says why the visitor is here again.
+    notice: Option<&'static str>,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "join.html")]
+struct Join {
+    frame: Frame,
+    t: &'static Texts,
+    name: String,
+    code: JoinCode,
+    faces: bool,
+    /// Another event that this phone has joined, and would leave.
+    leaving: Option<String>,
+}
+
+/// Whether a guest can be found by face, as far as it matters to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    Ready,
+    Waiting,
+    Off,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "me.html")]
+struct Me {
+    frame: Frame,
+    t: &'static Texts,
+    search: Search,
+    enrolled: bool,
+    gallery_open: bool,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "gallery.html")]
+struct Gallery {
+    frame: Frame,
+    t: &'static Texts,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "privacy.html")]
+struct Privacy {
+    frame: Frame,
+    t: &'static Texts,
+    faces: bool,
+    gallery_open: bool,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "message.html")]
+struct Message {
+    frame: Frame,
+    t: &'static Texts,
+    title: &'static str,
+    text: &'static str,
+}
+
+/// What a page says that only says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Saying {
+    NotFound,
+    Failed,
+    ForeignForm,
+    GalleryClosed,
+}
+
+impl Saying {
+    /// Keys of title and text.
+    const fn keys(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NotFound => ("message.not-found-title", "message.not-found"),
+            Self::Failed => ("message.failed-title", "message.failed"),
+            Self::ForeignForm => ("message.foreign-form-title", "message.foreign-form"),
+            Self::GalleryClosed => ("message.gallery-closed-title", "message.gallery-closed"),
+        }
+    }
+}
+
+/// The pages' routes, static files included.
+pub(crate) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(home))
+        .route("/e", get(find_code))
+        .route("/e/{code}", get(invitation).post(join))
+        .route("/me", get(me))
+        .route("/gallery", get(gallery))
+        .route("/privacy", get(privacy))
+        .layer(axum::middleware::from_fn(visit::dress))
+        .route("/static/{version}/{name}", get(assets::file))
+}
+
+/// What is not there: a page for people, a problem for programs.
+pub(crate) async fn nothing_here(visit: Visit, request: Request) -> Response {
+    let wanted = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if request.uri().path().starts_with("/api/") || !wanted.contains("text/html") {
+        return ApiError::new(Code::NotFound).into_response();
+    }
+    visit::dressed(message(&visit, StatusCode::NOT_FOUND, Saying::NotFound), &visit)
+}
+
+/// `GET /`: type the code, or go on where one was.
+async fn home(visit: Visit) -> ApiResult {
+    home_page(&visit, StatusCode::OK, None)
+}
+
+#[derive(Debug, Deserialize)]
+struct CodeQuery {
+    code: Option<String>,
+}
+
+/// `GET /e?code=…`: where the form of the first page leads, also without JavaScript.
+async fn find_code(visit: Visit, Query(query): Query<CodeQuery>) -> ApiResult {
+    match query.code.unwrap_or_default().parse::<JoinCode>() {
+        Ok(code) => Ok(Redirect::to(&format!("/e/{code}")).into_response()),
+        Err(_) => home_page(&visit, StatusCode::UNPROCESSABLE_ENTITY, Some("home.malformed")),
+    }
+}
+
+/// `GET /e/{code}`: what the event is and what joining means. Looking changes nothing: previews of links join nobody.
+async fn invitation(State(app): State<Arc<App>>, visit: Visit, Path(code): Path<String>) -> ApiResult {
+    let Some(event) = event_of(&app, &code).await? else {
+        return home_page(&visit, StatusCode::NOT_FOUND, Some("home.unknown"));
+    };
+    if visit.guest.as_ref().is_some_and(|(_, joined)| joined.id == event.id) {
+        return Ok(Redirect::to("/me").into_response());
+    }
+    let leaving = visit.guest.as_ref().map(|(_, joined)| joined.name.clone());
+    let frame = Frame { event: None, ..Frame::new(&visit, Tab::None) };
+    let faces = event.faces && !matches!(app.matching.faces(), FaceState::Off);
+    let page = Join { frame, t: visit.texts, name: event.name, code: event.join, faces, leaving };
+    show(StatusCode::OK, &page)
+}
+
+/// `POST /e/{code}`: a session for whoever has the code. Only from a page of ours: another site must not make its
+/// visitors guests of an event.
+async fn join(State(app): State<Arc<App>>, visit: Visit, Path(code): Path<String>, headers: HeaderMap) -> ApiResult {
+    if !visit::same_origin(&headers, app.public_url.as_deref()) {
+        return Ok(message(&visit, StatusCode::FORBIDDEN, Saying::ForeignForm));
+    }
+    let Some(event) = event_of(&app, &code).await? else {
+        return home_page(&visit, StatusCode::NOT_FOUND, Some("home.unknown"));
+    };
+    let mut response = Redirect::to("/me").into_response();
+    // Tapped twice, or from two tabs: one guest all the same.
+    if visit.guest.as_ref().is_none_or(|(_, joined)| joined.id != event.id) {
+        let (_, cookie) = guests::open_session(&app, &event.join).await?;
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// `GET /me`: selfie, then the guest's photos.
+async fn me(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
+    let Some((guest, event)) = visit.guest.clone() else { return not_joined(&visit) };
+    let search = match app.matching.faces() {
+        _ if !event.faces => Search::Off,
+        FaceState::Ready(..) => Search::Ready,
+        FaceState::Waiting(_) => Search::Waiting,
+        FaceState::Off => Search::Off,
+    };
+    let enrolled = !app.catalog.enrolments(guest.id).await?.is_empty();
+    let frame = Frame::new(&visit, Tab::Mine);
+    show(StatusCode::OK, &Me { frame, t: visit.texts, search, enrolled, gallery_open: event.gallery_open })
+}
+
+/// `GET /gallery`: all photos of the event.
+async fn gallery(visit: Visit) -> ApiResult {
+    let Some((_, event)) = &visit.guest else { return not_joined(&visit) };
+    if !event.gallery_open {
+        return Ok(message(&visit, StatusCode::FORBIDDEN, Saying::GalleryClosed));
+    }
+    show(StatusCode::OK, &Gallery { frame: Frame::new(&visit, Tab::All), t: visit.texts })
+}
+
+/// `GET /privacy`: what is done with whom, as this server and the visitor's event are set up.
+async fn privacy(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
+    let event = visit.guest.as_ref().map(|(_, event)| event);
+    let faces = event.is_none_or(|event| event.faces) && !matches!(app.matching.faces(), FaceState::Off);
+    let gallery_open = event.is_none_or(|event| event.gallery_open);
+    show(StatusCode::OK, &Privacy { frame: Frame::new(&visit, Tab::None), t: visit.texts, faces, gallery_open })
+}
+
+async fn event_of(app: &App, code: &str) -> Result<Option<Event>, ApiError> {
+    match code.parse::<JoinCode>() {
+        Ok(code) => Ok(app.catalog.event_by_code(&code).await?),
+        Err(_) => Ok(None),
+    }
+}
+
+fn not_joined(visit: &Visit) -> ApiResult {
+    home_page(visit, StatusCode::UNAUTHORIZED, Some("home.not-joined"))
+}
+
+fn home_page(visit: &Visit, status: StatusCode, notice: Option<&'static str>) -> ApiResult {
+    show(status, &Home { frame: Frame::new(visit, Tab::None), t: visit.texts, notice })
+}
+
+fn message(visit: &Visit, status: StatusCode, saying: Saying) -> Response {
+    let (title, text) = saying.keys();
+    let page = Message { frame: Frame::new(visit, Tab::None), t: visit.texts, title, text };
+    show(status, &page).unwrap_or_else(IntoResponse::into_response)
+}
+
+fn show(status: StatusCode, page: &impl Template) -> ApiResult {
+    let html = page.render().map_err(ApiError::internal)?;
+    let mut response = (status, Html(html)).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    Ok(response)
+}

@@ -1,0 +1,150 @@
+//! Who looks at a page and in which language, and what every page's answer carries.
+
+use std::sync::Arc;
+
+use axum::RequestPartsExt;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Query, Request};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use axum::middleware::Next;
+use axum::response::Response;
+use findme_common::protocol::PROBLEM_JSON;
+use serde::Deserialize;
+
+use super::Saying;
+use super::texts::{self, Texts};
+use crate::catalog::{Event, Guest};
+use crate::http::App;
+use crate::http::auth::Session;
+use crate::http::problem::ApiError;
+
+/// Everything a page may load comes from here, and nothing in a page's text is ever run.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+    connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; manifest-src 'self'";
+
+/// Name of the cookie that remembers a chosen language.
+const LANGUAGE: &str = "findme-lang";
+
+/// One look at a page.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) texts: &'static Texts,
+    /// Who has joined which event.
+    pub(crate) guest: Option<(Guest, Event)>,
+    /// Whether the language was chosen with this request.
+    chosen: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct LanguageQuery {
+    lang: Option<String>,
+}
+
+/// The language of a request, and whether the request itself chose it: `?lang=`, then the cookie, then the browser's.
+async fn language(parts: &mut Parts) -> (&'static Texts, bool) {
+    let Query(query) = parts.extract::<Query<LanguageQuery>>().await.unwrap_or_default();
+    if let Some(texts) = query.lang.as_deref().and_then(texts::by_tag) {
+        return (texts, true);
+    }
+    let cookies = parts.headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let remembered = cookies.flat_map(|value| value.split(';')).find_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == LANGUAGE).then(|| texts::by_tag(value))?
+    });
+    let accepted = parts.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    (remembered.unwrap_or_else(|| texts::accepted(accepted.unwrap_or_default())), false)
+}
+
+impl FromRequestParts<Arc<App>> for Visit {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let (texts, chosen) = language(parts).await;
+        let session = <Session as OptionalFromRequestParts<Arc<App>>>::from_request_parts(parts, app).await?;
+        let guest = match session {
+            None => None,
+            Some(Session(guest)) => app.catalog.event(guest.event).await?.map(|event| (guest, event)),
+        };
+        Ok(Self { texts, guest, chosen })
+    }
+}
+
+/// Around every page: its headers, and words for people in the place of a problem for programs.
+pub(crate) async fn dress(request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let (texts, chosen) = language(&mut parts).await;
+    let response = next.run(Request::from_parts(parts, body)).await;
+    let visit = Visit { texts, guest: None, chosen };
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let response = if kind.is_some_and(|kind| kind == PROBLEM_JSON) {
+        // The language is all that is known here; a failure must not ask the catalogue again.
+        super::message(&visit, response.status(), saying(response.status()))
+    } else {
+        response
+    };
+    dressed(response, &visit)
+}
+
+fn saying(status: StatusCode) -> Saying {
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Saying::NotFound,
+        _ => Saying::Failed,
+    }
+}
+
+/// Puts a page's headers on its answer.
+pub(crate) fn dressed(mut response: Response, visit: &Visit) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    // Not `no-referrer`: with it browsers send `Origin: null` with our own forms, and plain http has no other proof.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.append(header::VARY, HeaderValue::from_static("cookie, accept-language"));
+    let texts = visit.texts;
+    if let Ok(value) = HeaderValue::from_str(&texts.tag) {
+        headers.insert(header::CONTENT_LANGUAGE, value);
+    }
+    if visit.chosen {
+        let cookie = format!("{LANGUAGE}={}; Path=/; Max-Age=31536000; SameSite=Lax", texts.tag);
+        if let Ok(value) = HeaderValue::from_str(&cookie) {
+            headers.append(header::SET_COOKIE, value);
+        }
+    }
+    response
+}
+
+/// Whether a form came from a page of this server. Browsers say so by `Sec-Fetch-Site` over https and on localhost, and
+/// by `Origin` everywhere; a request that says neither is no form of ours.
+pub(crate) fn same_origin(headers: &HeaderMap, public_url: Option<&str>) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    let Some(origin) = text("origin") else { return false };
+    let Some((_, authority)) = origin.split_once("://") else { return false };
+    let ours = public_url.and_then(|url| url.split_once("://")).map(|(_, rest)| rest.trim_end_matches('/'));
+    text("host").is_some_and(|host| host.eq_ignore_ascii_case(authority))
+        || ours.is_some_and(|ours| ours.eq_ignore_ascii_case(authority))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_forms() {
+        let ours = |pairs: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(*name, HeaderValue::from_static(value));
+            }
+            same_origin(&headers, Some("https://photos.example/"))
+        };
+        assert!(ours(&[("host", "10.0.0.1:8420"), ("origin", "http://10.0.0.1:8420")]));
+        assert!(ours(&[("host", "inside:80"), ("origin", "https://Photos.example")]));
+        assert!(ours(&[("sec-fetch-site", "same-origin")]));
+        assert!(!ours(&[("host", "10.0.0.1:8420"), ("origin", "http://10.0.0.1")]));
+        assert!(!ours(&[("host", "10.0.0.1:8420"), ("origin", "null")]));
+        assert!(!ours(&[("host", "10.0.0.1:8420"), ("origin", "http://evil.example")]));
+        assert!(!ours(&[("host", "a"), ("origin", "http://a"), ("sec-fetch-site", "cross-site")]));
+        assert!(!ours(&[("host", "a")]));
+    }
+}

@@ -1,0 +1,127 @@
+// One photo, full screen: arrow keys, swipe, Escape or the phone's back button, and the focus goes back where it was.
+
+import { original, preview, thumb } from "./api.js";
+import { describe } from "./grid.js";
+import { say, cameraTime, locale } from "./say.js";
+
+/** Longer sides of the pictures that the server makes, in pixels. */
+const THUMB = 480;
+const PREVIEW = 2048;
+
+/** A finger that moved this far, in CSS pixels, meant the next photo. */
+const SWIPE = 48;
+
+export class Viewer {
+  constructor(dialog) {
+    this.dialog = dialog;
+    this.find = (name) => dialog.querySelector(name);
+    this.grid = null;
+    this.id = null;
+    /** Called when the last photo of a grid is shown: there may be more to load. */
+    this.atEnd = () => {};
+    this.find(".close").addEventListener("click", () => this.close());
+    this.find(".previous").addEventListener("click", () => this.step(-1));
+    this.find(".next").addEventListener("click", () => this.step(1));
+    dialog.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowLeft") this.step(-1);
+      else if (event.key === "ArrowRight") this.step(1);
+    });
+    dialog.addEventListener("close", () => this.closed());
+    addEventListener("popstate", () => dialog.open && dialog.close());
+    this.listenForSwipes(this.find(".stage"));
+    const large = this.find(".large");
+    large.addEventListener("load", () => large.classList.add("there"));
+  }
+
+  /** Shows a photo of a grid; false where the browser has no dialogs. */
+  open(grid, id) {
+    if (!this.dialog.showModal) return false;
+    this.grid = grid;
+    this.show(id);
+    this.dialog.showModal();
+    // The phone's back button closes the photo and does not leave the page.
+    history.pushState({ viewer: true }, "");
+    return true;
+  }
+
+  close() {
+    // Going back closes by way of `popstate`.
+    if (history.state && history.state.viewer) history.back();
+    else this.dialog.close();
+  }
+
+  closed() {
+    if (history.state && history.state.viewer) history.back();
+    const link = this.grid && this.grid.link(this.id);
+    if (link) link.focus();
+    this.find(".large").removeAttribute("src");
+    this.find(".large").removeAttribute("srcset");
+  }
+
+  index() {
+    return this.grid.photos.findIndex((photo) => photo.id === this.id);
+  }
+
+  step(by) {
+    const photo = this.grid.photos[this.index() + by];
+    if (photo) this.show(photo.id);
+  }
+
+  /** The grid changed underneath: positions and arrows too. */
+  refresh() {
+    if (!this.dialog.open) return;
+    if (this.index() < 0) this.close();
+    else this.label();
+  }
+
+  show(id) {
+    this.id = id;
+    const photo = this.grid.photos[this.index()];
+    const [small, large] = [this.find(".small"), this.find(".large")];
+    const ratio = photo.width && photo.height ? photo.width / photo.height : 1.5;
+    const across = (side) => Math.round(side * Math.min(1, ratio));
+    large.classList.remove("there");
+    // Widths of the picture on this screen: as wide as it, or as its height allows.
+    large.sizes = `min(100vw, ${(100 * ratio).toFixed(1)}vh)`;
+    large.srcset = `${thumb(photo)} ${across(THUMB)}w, ${preview(photo)} ${across(PREVIEW)}w`;
+    large.src = preview(photo);
+    large.alt = describe(photo);
+    // The thumbnail is in the browser's cache already: something is to be seen at once.
+    small.src = thumb(photo);
+    const save = this.find(".save");
+    save.href = original(photo);
+    save.download = photo.name;
+    this.find(".when").textContent = (photo.taken_at && cameraTime(photo.taken_at)) || "";
+    this.label();
+  }
+
+  label() {
+    const [at, of] = [this.index(), this.grid.photos.length];
+    const number = (n) => n.toLocaleString(locale);
+    this.find(".where").textContent = say("position", { n: number(at + 1), of: number(of) });
+    this.find(".previous").disabled = at === 0;
+    this.find(".next").disabled = at === of - 1;
+    if (at === of - 1) this.atEnd();
+  }
+
+  listenForSwipes(stage) {
+    let start = null;
+    const move = (by) => (stage.style.transform = by ? `translateX(${by}px)` : "");
+    stage.addEventListener("pointerdown", (event) => {
+      // A second finger is a pinch: the browser's own.
+      start = event.isPrimary ? event.clientX : null;
+    });
+    stage.addEventListener("pointermove", (event) => {
+      if (start !== null && event.isPrimary) move(event.clientX - start);
+    });
+    const end = (event) => {
+      if (start === null) return;
+      const by = event.type === "pointerup" ? event.clientX - start : 0;
+      start = null;
+      move(0);
+      if (Math.abs(by) > SWIPE) this.step(by < 0 ? 1 : -1);
+    };
+    stage.addEventListener("pointerup", end);
+    stage.addEventListener("pointercancel", end);
+  }
+}
