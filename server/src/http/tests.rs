@@ -99,7 +99,7 @@ impl Bench {
             .header("upload-length", jpeg.len())
             .header("upload-metadata", format!("digest {}", base64(digest.to_string().as_bytes())))
             .header(header::CONTENT_TYPE, findme_common::protocol::OFFSET_OCTET_STREAM);
-        let response = self.router.clone().oneshot(request.body(jpeg.into()).unwrap()).await.unwrap();
+        let response = self.router.clone().oneshot(request.body(Body::from(jpeg)).unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::CREATED);
         assert_eq!(response.headers()["repr-digest"].to_str().unwrap(), digest.to_repr_digest());
         assert_eq!(self.indexer.step().await.unwrap(), Step::Done);
