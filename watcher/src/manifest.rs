@@ -27,7 +27,7 @@ pub(crate) struct PhotoRecord {
 
 impl PhotoRecord {
     /// The published form.
-    pub(crate) fn to_published(&self, digest: Digest) -> published::Photo {
+    pub(crate) fn published(&self, digest: Digest) -> published::Photo {
         published::Photo { digest, bytes: self.bytes, state: self.state.clone() }
     }
 }
@@ -230,7 +230,7 @@ impl Manifest {
         let mut state = self.state();
         if let (Some(journal), None) = (&self.journal, &state.broken) {
             state.lines += 1;
-            let file = Record::File(record.to_published(path.as_os_str()));
+            let file = Record::File(record.published(path.as_os_str()));
             journal.append(journal::encode(state.generation, state.lines, &file));
         }
         state.files.insert(path.as_os_str().into(), record);
@@ -242,7 +242,7 @@ impl Manifest {
         let durable = match (&self.journal, &state.broken) {
             (Some(journal), None) => {
                 state.lines += 1;
-                let photo = Record::Photo(record.to_published(digest));
+                let photo = Record::Photo(record.published(digest));
                 journal.append_durably(journal::encode(state.generation, state.lines, &photo))
             }
             (_, Some(error)) => Durable::Done(Err(error.clone())),

@@ -171,18 +171,20 @@ async fn every_crash_of_a_compaction_leaves_everything() {
     let before = files(&dir);
     // The steps of `compact`, one after the other; a crash may come after any of them.
     let mut crashes = vec![before];
-    let mut state = manifest.state();
-    state.generation += 1;
-    snapshot::write(&manifest.location.temp(), &state).unwrap();
-    crashes.push(files(&dir));
-    // A snapshot that was half written lies under another name.
-    let mut half = files(&dir);
-    half.iter_mut().filter(|(path, _)| path.ends_with("manifest.json.tmp")).for_each(|f| f.1.truncate(50));
-    crashes.push(half);
-    prepare_snapshot(&manifest.location, &state).unwrap();
-    crashes.push(files(&dir));
-    place_snapshot(&manifest.location).unwrap();
-    crashes.push(files(&dir));
+    {
+        let mut state = manifest.state();
+        state.generation += 1;
+        snapshot::write(&manifest.location.temp(), &state).unwrap();
+        crashes.push(files(&dir));
+        // A snapshot that was half written lies under another name.
+        let mut half = files(&dir);
+        half.iter_mut().filter(|(path, _)| path.ends_with("manifest.json.tmp")).for_each(|f| f.1.truncate(50));
+        crashes.push(half);
+        prepare_snapshot(&manifest.location, &state).unwrap();
+        crashes.push(files(&dir));
+        place_snapshot(&manifest.location).unwrap();
+        crashes.push(files(&dir));
+    }
     manifest.journal.as_ref().unwrap().reset().unwrap();
     crashes.push(files(&dir));
     for (n, crash) in crashes.iter().enumerate() {
