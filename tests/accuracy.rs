@@ -21,7 +21,7 @@ struct Truth {
 
 /// Photos, guests, megapixels.
 fn size() -> (u32, u32, u32) {
-    if std::env::var("FINDME_EVENT").as_deref() == Ok("full") { (60, 12, 24) } else { (24, 8, 6) }
+    if std::env::var("FINDME_EVENT").as_deref() == Ok("full") { (60, 12, 24) } else { (24, 8, 12) }
 }
 
 fn make_event(shared: &Path, out: &Path) -> bool {
