@@ -77,6 +77,7 @@ async fn join(phone: &Phone, site: &Site) -> anyhow::Result<()> {
     phone.click(".code button").await?;
     phone.until("return location.pathname.startsWith('/e/')").await?;
     ensure!(phone.js("return document.cookie", vec![]).await? == json!(""), "looking joins nobody");
+    phone.stood_still().await?;
     phone.looks_right("invitation").await?;
     phone.click("form[method=post] button").await?;
     phone.until("return location.pathname === '/me'").await
@@ -115,6 +116,9 @@ async fn look(phone: &Phone, site: &Site, assets: &Assets) -> anyhow::Result<()>
     let mut wanted = MINE;
     wanted.sort_unstable();
     ensure!(names == wanted, "{names:?}");
+    phone.client.refresh().await?;
+    phone.until("return [...document.querySelectorAll('#you img')].some((i) => i.complete && i.naturalWidth)").await?;
+    phone.stood_still().await?;
     phone.looks_right("found").await?;
 
     site.upload(&assets.photos.join(LATER)).await?;
@@ -174,9 +178,8 @@ async fn gallery(phone: &Phone, site: &Site) -> anyhow::Result<()> {
     phone.go(&site.page("/gallery")).await?;
     let all = PHOTOS.len() + 1;
     phone.until(&format!("return document.querySelectorAll('#all li').length === {all}")).await?;
-    phone
-        .until("return [...document.images].filter((i) => i.alt && i.loading === 'lazy').some((i) => i.complete)")
-        .await?;
+    phone.until("return [...document.querySelectorAll('#all img')].some((i) => i.complete && i.naturalWidth)").await?;
+    phone.stood_still().await?;
     phone.looks_right("gallery").await?;
     phone.click("#all li:last-child a").await?;
     phone.until(&format!("return document.querySelector('.viewer .where').textContent === '{all} of {all}'")).await?;
