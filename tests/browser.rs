@@ -238,6 +238,14 @@ async fn nobody_joins_by_accident() -> anyhow::Result<()> {
     // No models: nobody can be looked for, and the page says so instead of asking for a selfie.
     let body = me.text().await?;
     ensure!(!body.contains("id=\"camera\"") && body.contains("La recherche n’est pas encore possible"), "{body}");
+    // Whatever is asked for, people get a page and programs a problem.
+    for (path, status) in [("/e/%ff", 400), ("/e?code=a&code=b", 422), ("/e?code=0123", 422), ("/nothing", 404)] {
+        let answer = http.get(site.page(path)).header("accept", "text/html,*/*").send().await?;
+        let kind = answer.headers()["content-type"].to_str()?.to_owned();
+        ensure!(answer.status() == status && kind.starts_with("text/html"), "{path}: {answer:?}");
+    }
+    let nothing = http.get(site.page("/api/nothing")).header("accept", "text/html").send().await?;
+    ensure!(nothing.headers()["content-type"] == "application/problem+json");
     static_files(&site, &body).await
 }
 
