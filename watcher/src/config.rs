@@ -31,8 +31,8 @@ pub struct Args {
     #[arg(required = true, value_name = "DIR")]
     pub folders: Vec<PathBuf>,
 
-    /// Address of the server, for example https://photos.example
-    #[arg(long, env = "FINDME_SERVER", value_name = "URL", conflicts_with = "serve")]
+    /// Address of the server, for example https://photos.example (--serve needs none)
+    #[arg(long, env = "FINDME_SERVER", value_name = "URL")]
     pub server: Option<String>,
 
     /// File with the photographer token (or put the token itself into FINDME_TOKEN)

@@ -4,11 +4,12 @@
 //! at every moment in exactly one place: settling, waiting to be read, waiting to be sent, being sent, or done.
 
 use std::cmp::Reverse;
+mod sending;
+
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use findme_common::manifest::{FailReason, FileState, PhotoState, SkipReason};
 use findme_common::media::Media;
@@ -21,15 +22,12 @@ use crate::fingerprint::{self, Content, Fingerprint, Reading, Stat};
 use crate::manifest::{FileRecord, Manifest, PhotoRecord};
 use crate::names::{self, Promise};
 use crate::plan::{AfterReading, BeforeReading, after_reading, before_reading};
-use crate::queue::{ByAge, Gate, Job, pause_after};
+use crate::queue::{ByAge, Gate, Job};
 use crate::report::{Event, Report, Totals};
 use crate::server::{Failure, Server};
 use crate::settle::{Settling, Signal, Step, Why};
 use crate::source::{Kind, Sighting};
-use crate::tus::{self, Parcel, Received};
-
-/// How long a file that vanished may take to come up under another name.
-const VANISHED_TRIES: u32 = 4;
+use crate::tus::{Parcel, Received};
 
 /// A file that could not be sent in this run.
 struct Failed {
@@ -144,9 +142,7 @@ impl Engine {
             }
             Kind::File(stat) => match self.config.wanted.promise(&below) {
                 Promise::Photo => self.sight_photo(path, stat, signal),
-                Promise::Skip(SkipReason::Raw) if names::has_picture_beside(&path) => {
-                    self.skip_by_name(&path, SkipReason::RawOfPair, stat.fingerprint);
-                }
+                Promise::Skip(SkipReason::Raw) => self.skip_raw(&path, stat.fingerprint),
                 Promise::Skip(reason) => self.skip_by_name(&path, reason, stat.fingerprint),
             },
         }
@@ -359,141 +355,7 @@ impl Engine {
         self.queue.push(job.parcel.fingerprint.mtime_ns, job);
     }
 
-    // ---- upload --------------------------------------------------------------------------------
-
-    /// Starts as many uploads as may run.
-    pub(crate) fn start_uploads(&mut self, now: Instant) {
-        while self.uploads.len() < self.config.jobs && !self.queue.is_empty() && self.gate.may_go(now) {
-            let Some(job) = self.queue.pop() else { return };
-            let sent = Arc::new(AtomicU64::new(0));
-            let bytes = job.parcel.fingerprint.bytes;
-            self.report.started(&job.parcel.path, bytes, Arc::clone(&sent));
-            let (server, manifest, event) = (self.server.clone(), Arc::clone(&self.manifest), self.event);
-            self.uploads.spawn(async move {
-                let result = tus::send(&server, &manifest, event, &job.parcel, &sent).await;
-                (job, result)
-            });
-        }
-    }
-
-    /// An upload is done, one way or the other.
-    pub(crate) fn sent(&mut self, job: Job, result: Result<Received, Failure>) -> Result<(), Fatal> {
-        let now = Instant::now();
-        self.report.stopped(&job.parcel.path);
-        match result {
-            Ok(received) => {
-                self.gate.succeeded();
-                self.received(&job, received, now);
-            }
-            Err(Failure::TokenRefused(why)) => return Err(Fatal::TokenRefused(why)),
-            Err(Failure::Manifest(error)) => return Err(Fatal::Manifest(error)),
-            Err(failure @ Failure::Away(_)) => self.wait_for_server(job, now, None, &failure),
-            Err(failure @ (Failure::Busy { after, .. } | Failure::Full { after })) => {
-                self.wait_for_server(job, now, after, &failure);
-            }
-            // Whatever else happened, the server was there.
-            Err(failure) => {
-                self.gate.succeeded();
-                self.not_sent(job, failure, now);
-            }
-        }
-        Ok(())
-    }
-
-    fn received(&mut self, job: &Job, received: Received, now: Instant) {
-        let Parcel { path, digest, fingerprint, .. } = &job.parcel;
-        self.under_way.remove(digest);
-        self.failed.retain(|_, failed| failed.digest != Some(*digest));
-        self.totals.uploaded += 1;
-        self.totals.bytes += fingerprint.bytes;
-        self.sent_bytes.fetch_add(fingerprint.bytes, Ordering::Relaxed);
-        self.report.tell(&Event::Uploaded {
-            path,
-            digest: *digest,
-            photo: received.photo,
-            bytes: fingerprint.bytes,
-            took: now - job.since,
-        });
-        if received.changed_since {
-            self.look_again(path);
-        }
-    }
-
-    fn wait_for_server(&mut self, job: Job, now: Instant, after: Option<Duration>, failure: &Failure) {
-        if self.gate.failed(now, after, spread()) {
-            self.report.tell(&Event::Notice(&format!("{failure}; trying again until it works")));
-        }
-        tracing::debug!(%failure, path = %job.parcel.path.display(), "not sent");
-        self.queue.push(job.parcel.fingerprint.mtime_ns, job);
-    }
-
-    fn not_sent(&mut self, mut job: Job, failure: Failure, now: Instant) {
-        tracing::debug!(%failure, path = %job.parcel.path.display(), "not sent");
-        job.failures += 1;
-        let (digest, path) = (job.parcel.digest, job.parcel.path.clone());
-        let pause = pause_after(job.failures, spread());
-        match failure {
-            Failure::Again { tries, .. } if tries.is_none_or(|tries| job.failures < tries) => {
-                self.later.push((now + pause, job));
-            }
-            Failure::Vanished => match self.manifest.other_path(&digest, &path) {
-                Some(other) => self.send_from(job, other),
-                // Its new name may not have been seen yet.
-                None if job.failures < VANISHED_TRIES => self.later.push((now + pause, job)),
-                None => self.fail_job(&job, FailReason::Vanished, ""),
-            },
-            Failure::CannotBeRead(why) => self.fail_job(&job, FailReason::CannotBeRead, &why),
-            Failure::Refused { reason, ref why } => {
-                self.refused.insert(digest, reason);
-                let record = PhotoRecord { bytes: job.parcel.fingerprint.bytes, state: PhotoState::Refused(reason) };
-                drop(self.manifest.put_photo(digest, record));
-                self.fail_job(&job, reason, why);
-            }
-            Failure::Deleted => {
-                self.under_way.remove(&digest);
-                let record = PhotoRecord { bytes: job.parcel.fingerprint.bytes, state: PhotoState::Deleted };
-                drop(self.manifest.put_photo(digest, record));
-                self.skip(&path, SkipReason::DeletedOnServer, job.parcel.fingerprint);
-            }
-            Failure::Changed => {
-                self.under_way.remove(&digest);
-                // Another path may still hold what was read here.
-                if let Some(other) = self.manifest.other_path(&digest, &path) {
-                    self.under_way.insert(digest);
-                    self.send_from(job, other);
-                }
-                self.look_again(&path);
-            }
-            other => self.fail_job(&job, FailReason::Rejected, &other.to_string()),
-        }
-    }
-
-    /// Sends the same content from another path that holds it.
-    fn send_from(&mut self, mut job: Job, path: PathBuf) {
-        let Some(file) = self.manifest.file(&path) else { return };
-        let (digest, duplicate) = (job.parcel.digest, false);
-        self.manifest.put_file(&path, FileRecord { state: FileState::Photo { digest, duplicate }, ..file });
-        job.parcel = Parcel { path, fingerprint: file.fingerprint, ..job.parcel };
-        self.queue.push(file.fingerprint.mtime_ns, job);
-    }
-
-    fn look_again(&mut self, path: &Path) {
-        if let Ok(metadata) = std::fs::symlink_metadata(path)
-            && metadata.is_file()
-        {
-            self.sight_photo(path.to_owned(), Stat::of(&metadata), Signal::Changed);
-        }
-    }
-
     // ---- outcomes ------------------------------------------------------------------------------
-
-    fn fail_job(&mut self, job: &Job, reason: FailReason, detail: &str) {
-        let Parcel { path, digest, fingerprint, .. } = &job.parcel;
-        self.under_way.remove(digest);
-        let stat = std::fs::symlink_metadata(path).map(|metadata| Stat::of(&metadata));
-        let stat = stat.unwrap_or(Stat { fingerprint: *fingerprint, changed_ns: 0 });
-        self.fail(path, stat, reason, detail, Some(*digest));
-    }
 
     fn fail(&mut self, path: &Path, stat: Stat, reason: FailReason, detail: &str, digest: Option<Digest>) {
         self.restless = true;
@@ -534,17 +396,20 @@ impl Engine {
         }
     }
 
+    /// Skips a RAW file; whether a picture lies beside it is looked up once.
+    fn skip_raw(&mut self, path: &Path, fingerprint: Fingerprint) {
+        let state = self.manifest.file(path).filter(|file| file.seen).map(|file| file.state);
+        if matches!(state, Some(FileState::Skipped(SkipReason::Raw | SkipReason::RawOfPair))) {
+            return;
+        }
+        let paired = names::has_picture_beside(path);
+        self.skip_by_name(path, if paired { SkipReason::RawOfPair } else { SkipReason::Raw }, fingerprint);
+    }
+
     /// A path that was counted as skipped in this run gets another word.
     fn uncount_skipped(&mut self, before: Option<FileRecord>) {
         if before.is_some_and(|file| file.seen && matches!(file.state, FileState::Skipped(_))) {
             self.totals.skipped = self.totals.skipped.saturating_sub(1);
         }
     }
-}
-
-/// A random number from 0 to 1, to keep many from coming at once. Without randomness, one half.
-pub(crate) fn spread() -> f64 {
-    let mut byte = [128];
-    let _ = getrandom::fill(&mut byte);
-    f64::from(byte[0]) / 255.0
 }

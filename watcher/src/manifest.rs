@@ -27,7 +27,7 @@ pub(crate) struct PhotoRecord {
 
 impl PhotoRecord {
     /// The published form.
-    pub(crate) fn to_published(&self, digest: Digest) -> published::Photo {
+    pub(crate) fn published(&self, digest: Digest) -> published::Photo {
         published::Photo { digest, bytes: self.bytes, state: self.state.clone() }
     }
 }
@@ -230,7 +230,7 @@ impl Manifest {
         let mut state = self.state();
         if let (Some(journal), None) = (&self.journal, &state.broken) {
             state.lines += 1;
-            let file = Record::File(record.to_published(path.as_os_str()));
+            let file = Record::File(record.published(path.as_os_str()));
             journal.append(journal::encode(state.generation, state.lines, &file));
         }
         state.files.insert(path.as_os_str().into(), record);
@@ -242,7 +242,7 @@ impl Manifest {
         let durable = match (&self.journal, &state.broken) {
             (Some(journal), None) => {
                 state.lines += 1;
-                let photo = Record::Photo(record.to_published(digest));
+                let photo = Record::Photo(record.published(digest));
                 journal.append_durably(journal::encode(state.generation, state.lines, &photo))
             }
             (_, Some(error)) => Durable::Done(Err(error.clone())),
@@ -354,235 +354,4 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use findme_common::manifest::{FailReason, SkipReason};
-
-    use super::*;
-
-    fn event() -> EventId {
-        EventId::from_bytes([7; 16])
-    }
-
-    fn location(dir: &tempfile::TempDir) -> Location {
-        Location::new(dir.path().join("m/manifest.json"))
-    }
-
-    fn open(dir: &tempfile::TempDir) -> Manifest {
-        Manifest::open(location(dir), event()).unwrap()
-    }
-
-    fn file(n: u8, state: FileState) -> FileRecord {
-        let fingerprint = Fingerprint { bytes: n.into(), mtime_ns: -5, inode: u64::MAX };
-        FileRecord { fingerprint, racy: n == 1, state, seen: false }
-    }
-
-    async fn receive(manifest: &Manifest, n: u8) {
-        let digest = Digest::of(&[n]);
-        manifest.put_file(Path::new(&format!("/p/{n}.jpg")), file(n, FileState::Photo { digest, duplicate: false }));
-        manifest.put_received(digest, n.into(), PhotoId::from_bytes([n; 16])).wait().await.unwrap();
-    }
-
-    fn received(manifest: &Manifest) -> Vec<u8> {
-        let is = |n: &u8| {
-            let photo = manifest.photo(&Digest::of(&[*n]));
-            matches!(photo, Some(PhotoRecord { state: PhotoState::Received { .. }, .. }))
-        };
-        (0..=255).filter(is).collect()
-    }
-
-    fn files(dir: &tempfile::TempDir) -> Vec<(PathBuf, Vec<u8>)> {
-        let folder = dir.path().join("m");
-        let mut files: Vec<_> = fs::read_dir(&folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .map(|path| (path.clone(), fs::read(&path).unwrap()))
-            .collect();
-        files.sort();
-        files
-    }
-
-    fn put_back(files: &[(PathBuf, Vec<u8>)]) -> tempfile::TempDir {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("m")).unwrap();
-        for (path, bytes) in files {
-            fs::write(dir.path().join("m").join(path.file_name().unwrap()), bytes).unwrap();
-        }
-        dir
-    }
-
-    #[tokio::test]
-    async fn what_was_recorded_is_there_again_with_and_without_a_snapshot() {
-        let dir = tempfile::tempdir().unwrap();
-        let manifest = open(&dir);
-        receive(&manifest, 1).await;
-        let upload = PhotoState::Announced { upload: Some("/api/uploads/x".into()) };
-        let announced = PhotoRecord { bytes: 2, state: upload };
-        manifest.put_photo(Digest::of(b"b"), announced.clone()).wait().await.unwrap();
-        manifest.put_file(Path::new("/p/t.jpg"), file(3, FileState::Failed(FailReason::Truncated)));
-        manifest.compact().unwrap();
-        receive(&manifest, 4).await;
-        manifest.put_file(Path::new("/p/e.jpg"), file(5, FileState::Skipped(SkipReason::Empty)));
-        drop(manifest);
-        let manifest = open(&dir);
-        assert_eq!(received(&manifest), [1, 4]);
-        assert_eq!(manifest.photo(&Digest::of(b"b")), Some(announced));
-        let state = |path: &str| manifest.file(Path::new(path)).unwrap();
-        assert_eq!(state("/p/t.jpg"), file(3, FileState::Failed(FailReason::Truncated)));
-        assert_eq!(state("/p/e.jpg"), file(5, FileState::Skipped(SkipReason::Empty)));
-        assert!(state("/p/1.jpg").racy);
-    }
-
-    #[tokio::test]
-    async fn the_snapshot_is_what_the_schema_says_and_the_journal_empty_after_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let manifest = open(&dir);
-        for n in 0..5 {
-            receive(&manifest, n).await;
-        }
-        manifest.put_file(Path::new("/p/e.jpg"), file(5, FileState::Skipped(SkipReason::NotAPhoto)));
-        #[cfg(unix)]
-        {
-            let odd = <OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"/p/\xff.jpg");
-            manifest.put_file(Path::new(odd), file(6, FileState::Failed(FailReason::CannotBeRead)));
-        }
-        manifest.compact().unwrap();
-        let snapshot = fs::read(dir.path().join("m/manifest.json")).unwrap();
-        let snapshot: serde_json::Value = serde_json::from_slice(&snapshot).unwrap();
-        let schema = serde_json::from_str(&published::schema_json()).unwrap();
-        let validator = jsonschema::draft202012::new(&schema).unwrap();
-        let errors: Vec<_> = validator.iter_errors(&snapshot).map(|error| error.to_string()).collect();
-        assert!(errors.is_empty(), "{errors:?}");
-        assert_eq!(snapshot["photos"].as_array().unwrap().len(), 5);
-        assert_eq!(fs::metadata(dir.path().join("m/manifest.journal")).unwrap().len(), 0);
-        assert!(dir.path().join("m/manifest.previous.json").exists());
-    }
-
-    #[tokio::test]
-    async fn every_cut_of_the_journal_opens_and_later_lines_follow() {
-        let dir = tempfile::tempdir().unwrap();
-        let manifest = open(&dir);
-        for n in 0..3 {
-            receive(&manifest, n).await;
-        }
-        drop(manifest);
-        let files = files(&dir);
-        let journal = files.iter().position(|(path, _)| path.ends_with("manifest.journal")).unwrap();
-        for cut in (0..=files[journal].1.len()).step_by(7) {
-            let mut cut_files = files.clone();
-            cut_files[journal].1.truncate(cut);
-            let dir = put_back(&cut_files);
-            let manifest = open(&dir);
-            let before = received(&manifest);
-            assert!(before == (0..before.len() as u8).collect::<Vec<_>>(), "cut at {cut}");
-            receive(&manifest, 9).await;
-            drop(manifest);
-            assert_eq!(received(&open(&dir)), [before, vec![9]].concat(), "cut at {cut}");
-        }
-    }
-
-    #[tokio::test]
-    async fn damage_is_refused_and_changes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let manifest = open(&dir);
-        for n in 0..3 {
-            receive(&manifest, n).await;
-        }
-        manifest.compact().unwrap();
-        receive(&manifest, 3).await;
-        receive(&manifest, 4).await;
-        drop(manifest);
-        let whole = files(&dir);
-        let refused = |name: &str, damage: &dyn Fn(&mut Vec<u8>)| {
-            let mut damaged = whole.clone();
-            damage(&mut damaged.iter_mut().find(|(path, _)| path.ends_with(name)).unwrap().1);
-            let dir = put_back(&damaged);
-            let error = Manifest::open(location(&dir), event()).unwrap_err();
-            assert!(matches!(error, OpenError::Unreadable { .. }), "{name}: {error}");
-            let after = files(&dir);
-            assert!(after.iter().zip(&damaged).all(|(a, b)| a.1 == b.1), "{name} was changed");
-        };
-        refused("manifest.json", &|bytes| bytes.truncate(100));
-        refused("manifest.json", &|bytes| bytes.clear());
-        refused("manifest.json", &|bytes| bytes[200] ^= 1);
-        refused("manifest.journal", &|bytes| bytes[20] ^= 1);
-        refused("manifest.journal", &|bytes| drop(bytes.drain(..10)));
-        let missing = |name: &str| {
-            let left: Vec<_> = whole.iter().filter(|(path, _)| !path.ends_with(name)).cloned().collect();
-            let dir = put_back(&left);
-            let error = Manifest::open(location(&dir), event()).unwrap_err();
-            assert!(matches!(error, OpenError::Unreadable { .. }), "{name}: {error}");
-        };
-        missing("manifest.json");
-        missing("manifest.journal");
-    }
-
-    #[tokio::test]
-    async fn every_crash_of_a_compaction_leaves_everything() {
-        let dir = tempfile::tempdir().unwrap();
-        let manifest = open(&dir);
-        receive(&manifest, 0).await;
-        manifest.compact().unwrap();
-        receive(&manifest, 1).await;
-        let before = files(&dir);
-        // The steps of `compact`, one after the other; a crash may come after any of them.
-        let mut crashes = vec![before];
-        let mut state = manifest.state();
-        state.generation += 1;
-        snapshot::write(&manifest.location.temp(), &state).unwrap();
-        crashes.push(files(&dir));
-        // A snapshot that was half written lies under another name.
-        let mut half = files(&dir);
-        half.iter_mut().filter(|(path, _)| path.ends_with("manifest.json.tmp")).for_each(|f| f.1.truncate(50));
-        crashes.push(half);
-        prepare_snapshot(&manifest.location, &state).unwrap();
-        crashes.push(files(&dir));
-        place_snapshot(&manifest.location).unwrap();
-        crashes.push(files(&dir));
-        manifest.journal.as_ref().unwrap().reset().unwrap();
-        crashes.push(files(&dir));
-        for (n, crash) in crashes.iter().enumerate() {
-            let dir = put_back(crash);
-            let manifest = open(&dir);
-            assert_eq!(received(&manifest), [0, 1], "crash {n}");
-            receive(&manifest, 2).await;
-            drop(manifest);
-            assert_eq!(received(&open(&dir)), [0, 1, 2], "after crash {n}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_crash_at_the_very_beginning_begins_again() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("m")).unwrap();
-        File::create(location(&dir).lock()).unwrap();
-        File::create(location(&dir).journal()).unwrap();
-        fs::write(location(&dir).temp(), b"{\"schema\":1,").unwrap();
-        let manifest = open(&dir);
-        receive(&manifest, 1).await;
-        assert_eq!(received(&manifest), [1]);
-    }
-
-    #[test]
-    fn one_process_per_manifest_and_one_event() {
-        let dir = tempfile::tempdir().unwrap();
-        let manifest = open(&dir);
-        assert!(matches!(Manifest::open(location(&dir), event()), Err(OpenError::InUse(_))));
-        drop(manifest);
-        let other = EventId::from_bytes([8; 16]);
-        assert!(matches!(Manifest::open(location(&dir), other), Err(OpenError::OtherEvent { .. })));
-        drop(open(&dir));
-    }
-
-    #[tokio::test]
-    async fn looking_takes_and_changes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let manifest = open(&dir);
-        receive(&manifest, 1).await;
-        let before = files(&dir);
-        let peeked = Manifest::peek(location(&dir), event()).unwrap();
-        assert_eq!(received(&peeked), [1]);
-        receive(&peeked, 2).await;
-        peeked.compact().unwrap();
-        assert_eq!(files(&dir), before);
-    }
-}
+mod tests;

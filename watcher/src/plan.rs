@@ -75,7 +75,7 @@ pub(crate) fn after_reading(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use findme_common::PhotoId;
     use findme_common::manifest::SkipReason;
@@ -131,7 +131,8 @@ mod tests {
         clock: u64,
         files: BTreeMap<u8, FileRecord>,
         photos: BTreeMap<u8, PhotoState>,
-        under_way: BTreeSet<u8>,
+        /// Contents that are being sent now, each as often as it was planned.
+        under_way: Vec<u8>,
         /// Uploads on a server that names each at random: content of each.
         uploads: Vec<u8>,
         /// What was announced with its upload's address, which the manifest holds before a byte is sent.
@@ -180,7 +181,10 @@ mod tests {
                     BeforeReading::Known(_) => continue,
                     BeforeReading::Send(of) => {
                         assert_eq!(of, digest(content), "the fingerprint stands for the content");
-                        self.under_way.insert(content);
+                        // As the engine does: what is under way already is not planned again.
+                        if !self.under_way.contains(&content) {
+                            self.under_way.push(content);
+                        }
                         continue;
                     }
                     BeforeReading::Read => {}
@@ -188,7 +192,7 @@ mod tests {
                 let under_way = self.under_way.contains(&content);
                 let decision = after_reading(file.as_ref(), self.photos.get(&content), digest(content), under_way);
                 if decision == AfterReading::Send {
-                    self.under_way.insert(content);
+                    self.under_way.push(content);
                     self.photos.entry(content).or_insert(PhotoState::Announced { upload: None });
                 }
                 let duplicate = decision == AfterReading::Duplicate;
@@ -199,12 +203,13 @@ mod tests {
         }
 
         fn deliver(&mut self, recorded: bool) {
+            // All at the same time: each creates an upload unless an earlier run has left an address.
+            let before = self.addresses.clone();
             for content in std::mem::take(&mut self.under_way) {
-                let uploads = &mut self.uploads;
-                self.addresses.entry(content).or_insert_with(|| {
-                    uploads.push(content);
-                    uploads.len()
-                });
+                if !before.contains_key(&content) {
+                    self.uploads.push(content);
+                    self.addresses.insert(content, self.uploads.len());
+                }
                 if recorded {
                     let state = PhotoState::Received { photo: PhotoId::from_bytes([content; 16]), at_ms: 0 };
                     self.photos.insert(content, state);

@@ -35,7 +35,7 @@ impl Bars {
     /// A photo is being sent.
     pub(crate) fn start(&mut self, path: &Path, bytes: u64, sent: Arc<AtomicU64>) {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let template = style("  {wide_msg} [{bar:20}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec:>12}");
+        let template = style("  {wide_msg} [{bar:10}] {percent:>3}%");
         let bar = self.all.insert_before(&self.total, ProgressBar::new(bytes).with_style(template));
         bar.set_message(name);
         self.files.insert(path.to_owned(), (bar, sent));
@@ -63,6 +63,11 @@ impl Bars {
         } else {
             self.total.set_prefix("");
         }
+    }
+
+    /// Takes the bars away; what was printed stays.
+    pub(crate) fn finish(&self) {
+        self.total.finish_and_clear();
     }
 
     /// A line above the bars.

@@ -131,9 +131,9 @@ impl Gate {
         }
     }
 
-    /// A request came through.
-    pub(crate) fn succeeded(&mut self) {
-        *self = Self::Open;
+    /// A request came through. Answers whether that is news.
+    pub(crate) fn succeeded(&mut self) -> bool {
+        matches!(std::mem::take(self), Self::Closed { .. })
     }
 
     /// A request met nobody, or was told to wait for `after`. Answers whether that is news.
@@ -190,7 +190,7 @@ mod tests {
         assert!(!gate.may_go(later), "and only one");
         assert!(!gate.failed(later, None, 1.0));
         assert_eq!(gate.opens_at().unwrap() - later, FIRST_PAUSE * 2);
-        gate.succeeded();
+        assert!(gate.succeeded() && !gate.succeeded());
         assert!(gate.may_go(later));
     }
 

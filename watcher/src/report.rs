@@ -153,6 +153,9 @@ impl Report {
                 _ => {}
             },
             Style::Plain | Style::Bars(_) => {
+                if let (Style::Bars(bars), Event::Summary { .. }) = (&self.style, event) {
+                    bars.finish();
+                }
                 if let Some(line) = self.words(event) {
                     self.line(&line);
                 }
@@ -301,4 +304,42 @@ fn number(n: u64) -> String {
 
 fn size(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(this_machine_only: bool) -> Report {
+        Report { this_machine_only, ..Report::new(Output::Plain, false) }
+    }
+
+    #[test]
+    fn the_lid_may_be_closed_only_when_everything_is_safe_elsewhere() {
+        let done = Totals { known: 1000, uploaded: 204, ..Totals::default() };
+        let words = |this_machine_only, totals| report(this_machine_only).words(&Event::Idle(totals)).unwrap();
+        assert_eq!(words(false, done), "all 1,204 photos are safe on the server; you may close the lid");
+        let failed = words(false, Totals { failed: 2, ..done });
+        assert!(failed.contains("2 FAILED") && !failed.contains("lid"), "{failed}");
+        let local = words(true, done);
+        assert!(local.contains("not a backup") && !local.contains("lid") && !local.contains("safe"), "{local}");
+        let on_the_way = report(true).status(Totals { on_the_way: 12, ..done });
+        assert_eq!(on_the_way, "12 on the way, 1,204 copied on this laptop");
+    }
+
+    #[test]
+    fn a_skip_is_worth_a_line_only_when_the_name_promised_a_photo() {
+        let words =
+            |name: &str, reason| report(false).words(&Event::Skipped { path: Path::new(name), reason, bytes: 1 });
+        assert!(words("a.jpg", SkipReason::NotAPhoto).is_some());
+        assert!(words("a.txt", SkipReason::NotAPhoto).is_none());
+        assert!(words("a.nef", SkipReason::Raw).is_none());
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(number(n), text);
+        }
+    }
 }

@@ -68,6 +68,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<Shutdown>) -> Res
     let manifest = open_manifest(&config, token.event).map_err(|error| (exit_of(&error), error.to_string()))?;
     let manifest = Arc::new(manifest);
     let (told, guard) = source::start(config.folders.clone(), config.poll).map_err(|error| fatal(&error))?;
+    report.tell(&Event::Notice(&beginning(&config, &server)));
     let engine = Engine::new(config, server, token.event, Arc::clone(&manifest), report);
     let mut driver = Driver {
         began: Instant::now(),
@@ -98,6 +99,13 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<Shutdown>) -> Res
         venue.stop().await;
     }
     exit
+}
+
+/// What is about to happen, in one line.
+fn beginning(config: &Config, server: &Server) -> String {
+    let folders: Vec<_> = config.folders.iter().map(|folder| folder.display().to_string()).collect();
+    let what = if config.once { "sending what is in" } else { "watching" };
+    format!("{what} {} → {}", folders.join(", "), server.url("/"))
 }
 
 fn open_manifest(config: &Config, event: EventId) -> Result<Manifest, OpenError> {

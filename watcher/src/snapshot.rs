@@ -51,12 +51,12 @@ pub(crate) fn write(path: &Path, state: &State) -> io::Result<()> {
     out.write_all(b",\"photos\":[")?;
     for (n, (digest, record)) in state.photos.iter().enumerate() {
         out.write_all(if n == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut out, &record.to_published(*digest))?;
+        serde_json::to_writer(&mut out, &record.published(*digest))?;
     }
     out.write_all(b"],\"files\":[")?;
     for (n, (path, record)) in state.files.iter().enumerate() {
         out.write_all(if n == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut out, &record.to_published(path))?;
+        serde_json::to_writer(&mut out, &record.published(path))?;
     }
     out.write_all(b"]")?;
     let crc = out.crc.finalize();
@@ -185,7 +185,7 @@ sequence!(Files, manifest::File, State::add_file);
 
 impl FileRecord {
     /// The published form.
-    pub(crate) fn to_published(&self, path: &OsStr) -> manifest::File {
+    pub(crate) fn published(&self, path: &OsStr) -> manifest::File {
         let (path, path_b64) = manifest::PathText::of(Path::new(path)).into_members();
         manifest::File {
             path,

@@ -349,6 +349,29 @@ async fn polling_finds_what_notifications_would() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_card_that_goes_away_and_comes_back_loses_nothing() {
+    let scene = Scene::new().await;
+    let (card, away) = (scene.path("card"), scene.path("away"));
+    scene.put("card/DCIM/a.jpg", &photo(1));
+    let (wish, shutdown) = watch::channel(Shutdown::Run);
+    let mut config = scene.config(&[]);
+    config.folders = vec![card.clone()];
+    let running = tokio::spawn(run(config, shutdown));
+    until("the first", || scene.server.received().len() == 1).await;
+    fs::rename(&card, &away).unwrap();
+    fs::write(away.join("DCIM/b.jpg"), photo(2)).unwrap();
+    // Long enough that the watcher has looked and found nothing there.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    fs::rename(&away, &card).unwrap();
+    until("what was taken meanwhile", || scene.server.copies(&photo(2)) == 1).await;
+    fs::write(card.join("DCIM/c.jpg"), photo(3)).unwrap();
+    until("what comes after", || scene.server.copies(&photo(3)) == 1).await;
+    wish.send(Shutdown::Drain).unwrap();
+    assert_eq!(running.await.unwrap(), Ok(Exit::Done));
+    assert_eq!(scene.server.requests("POST"), 3, "what was known was not sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_in_use_and_a_damaged_one_are_their_own_exits() {
     let scene = Scene::new().await;
     scene.put("a.jpg", &photo(1));
