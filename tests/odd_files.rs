@@ -53,7 +53,7 @@ async fn every_odd_file_gets_its_word_and_stops_no_other() {
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     expected.push((socket, "skipped:special-file"));
     let unreadable = laptop.put("no permission.jpg", &fresh());
-    std::fs::set_permissions(&unreadable, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&unreadable, std::fs::Permissions::from_mode(0o0)).unwrap();
 
     let without_privilege = Unprivileged::find();
     let mut command = match without_privilege {
