@@ -10,11 +10,13 @@
 //! | `kills` | `kill -9` of either side at random moments |
 //! | `venue` | `--serve`: everything in one process, for guests too |
 //! | `accuracy` | who is found, on an event whose truth is known |
+//! | `browser` | the guests' pages in a real browser, from another network |
 
 #![allow(clippy::unwrap_used)] // a test that meets the unexpected fails there
 
 mod accuracy;
 mod away;
+mod browser;
 mod kills;
 mod odd_files;
 mod protocol;

@@ -43,6 +43,7 @@ export class Grid {
       else this.list.insertBefore(li, at);
     }
     this.photos = photos;
+    this.list.classList.remove("waiting");
     return fresh;
   }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Router;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -162,13 +163,14 @@ async fn home(visit: Visit) -> ApiResult {
     home_page(&visit, StatusCode::OK, None)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct CodeQuery {
     code: Option<String>,
 }
 
 /// `GET /e?code=…`: where the form of the first page leads, also without JavaScript.
-async fn find_code(visit: Visit, Query(query): Query<CodeQuery>) -> ApiResult {
+async fn find_code(visit: Visit, query: Result<Query<CodeQuery>, QueryRejection>) -> ApiResult {
+    let Query(query) = query.unwrap_or_default();
     match query.code.unwrap_or_default().parse::<JoinCode>() {
         Ok(code) => Ok(Redirect::to(&format!("/e/{code}")).into_response()),
         Err(_) => home_page(&visit, StatusCode::UNPROCESSABLE_ENTITY, Some("home.malformed")),

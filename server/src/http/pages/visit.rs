@@ -7,7 +7,6 @@ use axum::extract::{FromRequestParts, OptionalFromRequestParts, Query, Request};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use axum::middleware::Next;
 use axum::response::Response;
-use findme_common::protocol::PROBLEM_JSON;
 use serde::Deserialize;
 
 use super::Saying;
@@ -74,8 +73,9 @@ pub(crate) async fn dress(request: Request, next: Next) -> Response {
     let (texts, chosen) = language(&mut parts).await;
     let response = next.run(Request::from_parts(parts, body)).await;
     let visit = Visit { texts, guest: None, chosen };
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    let response = if kind.is_some_and(|kind| kind == PROBLEM_JSON) {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    let response = if failed && !kind.is_some_and(|kind| kind.starts_with("text/html")) {
         // The language is all that is known here; a failure must not ask the catalogue again.
         super::message(&visit, response.status(), saying(response.status()))
     } else {
@@ -85,10 +85,7 @@ pub(crate) async fn dress(request: Request, next: Next) -> Response {
 }
 
 fn saying(status: StatusCode) -> Saying {
-    match status {
-        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Saying::NotFound,
-        _ => Saying::Failed,
-    }
+    if status.is_client_error() { Saying::NotFound } else { Saying::Failed }
 }
 
 /// Puts a page's headers on its answer.

@@ -1,0 +1,246 @@
+//! A phone: Chromium with a small touch screen, driven by chromedriver.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fantoccini::elements::Element;
+use fantoccini::{Client, ClientBuilder};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+
+use super::apart::Apart;
+use super::{PATIENCE, css};
+
+/// The screens that people look at: name, width, height, pixels per CSS pixel, touch.
+const SCREENS: [(&str, u32, u32, u32, bool); 2] = [("360x640", 360, 640, 2, true), ("1440x900", 1440, 900, 1, false)];
+
+/// What must hold on every page: nothing wider than the screen, everything to be touched large enough and with a name.
+const RULES: &str = r##"
+const wrong = [];
+const page = document.documentElement;
+if (page.scrollWidth > innerWidth) wrong.push(`wider than the screen: ${page.scrollWidth}`);
+const open = document.querySelector("dialog[open]") || document;
+for (const e of open.querySelectorAll("a[href], button, input, label.button, label.consent")) {
+  const box = e.getBoundingClientRect();
+  if (!box.width || e.matches(".skip, .hidden-input, p > a:not(.button), .consent input") || getComputedStyle(e).visibility === "hidden") continue;
+  if (box.width < 43.5 || box.height < 43.5) wrong.push(`too small to touch: ${e.outerHTML.slice(0, 90)} ${box.width}x${box.height}`);
+  const named = e.getAttribute("aria-label") || e.textContent.trim() || (e.labels && e.labels.length) || e.querySelector("img[alt]:not([alt=''])");
+  if (!named) wrong.push(`no name: ${e.outerHTML.slice(0, 90)}`);
+}
+for (const i of document.images) if (!i.hasAttribute("alt")) wrong.push(`no alt: ${i.outerHTML.slice(0, 90)}`);
+if (document.querySelectorAll("h1").length < 1) wrong.push("no heading");
+const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
+if (new Set(ids).size < ids.length) wrong.push("an id twice");
+return wrong;
+"##;
+
+/// How much of the page moved since it was opened, as browsers count it (0: nothing; 1: everything, by a whole screen).
+/// Also what moved right after a tap: opening a page is no excuse.
+const SHIFT: &str = r#"
+const watch = new PerformanceObserver(() => {});
+watch.observe({ type: "layout-shift", buffered: true });
+return watch.takeRecords().reduce((sum, entry) => sum + entry.value, 0);
+"#;
+
+/// A browser at the size of a phone, with its driver.
+#[derive(Debug)]
+pub(super) struct Phone {
+    pub(super) client: Client,
+    driver: Child,
+    driver_url: String,
+    http: reqwest::Client,
+    shots: PathBuf,
+    _profile: tempfile::TempDir,
+}
+
+impl Phone {
+    /// Starts chromedriver where the browser is to be, and a browser of its own.
+    pub(super) async fn start(apart: &Apart) -> anyhow::Result<Self> {
+        let mut command = apart.command("chromedriver");
+        // The driver is in the other network too and has to be reached from here.
+        if apart.is_another_machine() {
+            command.args(["--allowed-ips=", "--allowed-origins=*"]);
+        }
+        let mut driver =
+            command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
+        let mut lines = BufReader::new(driver.stdout.take().context("piped")?).lines();
+        let port = loop {
+            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??.context("chromedriver ended")?;
+            if let Some((_, port)) = line.split_once("successfully on port ") {
+                break port.trim_end_matches('.').to_owned();
+            }
+        };
+        let driver_url = format!("http://{}:{port}", apart.browser_address());
+        let profile = tempfile::tempdir()?;
+        let mut arguments = vec![format!("--user-data-dir={}", profile.path().display())];
+        let flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
+            --disable-component-update --disable-sync --disable-dev-shm-usage --lang=en --accept-lang=en";
+        arguments.extend(flags.split_whitespace().map(str::to_owned));
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": arguments },
+            "goog:loggingPrefs": { "browser": "ALL" },
+        });
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(serde_json::from_value(capabilities)?)
+            .connect(&driver_url)
+            .await?;
+        let shots =
+            Path::new(env!("CARGO_BIN_EXE_e2e-server")).ancestors().nth(2).context("target")?.join("screenshots");
+        std::fs::create_dir_all(&shots)?;
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let phone = Self { client, driver, driver_url, http, shots, _profile: profile };
+        phone.screen(SCREENS[0], "light").await?;
+        Ok(phone)
+    }
+
+    /// Closes browser and driver.
+    pub(super) async fn stop(mut self) {
+        self.client.clone().close().await.ok();
+        self.driver.kill().await.ok();
+    }
+
+    /// A command that only chromedriver knows.
+    async fn driver(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        let session = self.client.session_id().await?.context("a session")?;
+        let url = format!("{}/session/{session}/{path}", self.driver_url);
+        let mut answer: Value = self.http.post(url).json(&body).send().await?.json().await?;
+        ensure!(answer["value"].get("error").is_none(), "{answer}");
+        Ok(answer["value"].take())
+    }
+
+    /// A command of the Chrome DevTools protocol.
+    async fn devtools(&self, command: &str, parameters: Value) -> anyhow::Result<Value> {
+        self.driver("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
+    }
+
+    async fn screen(&self, screen: (&str, u32, u32, u32, bool), scheme: &str) -> anyhow::Result<()> {
+        let (_, width, height, scale, touch) = screen;
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": scale, "mobile": touch });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await?;
+        self.devtools("Emulation.setTouchEmulationEnabled", json!({ "enabled": touch })).await?;
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" }]);
+        self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await?;
+        Ok(())
+    }
+
+    /// Screenshots of what is to be seen, on every screen, by day and by night.
+    pub(super) async fn shoot(&self, name: &str) -> anyhow::Result<()> {
+        for screen in SCREENS {
+            for scheme in ["light", "dark"] {
+                self.screen(screen, scheme).await?;
+                // Two frames: one that lays out, one that is painted.
+                let painted = "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))";
+                self.client.execute_async(painted, vec![]).await?;
+                let shot = self.devtools("Page.captureScreenshot", json!({ "format": "png" })).await?;
+                let bytes = STANDARD.decode(shot["data"].as_str().context("a picture")?)?;
+                std::fs::write(self.shots.join(format!("{name}-{}-{scheme}.png", screen.0)), bytes)?;
+            }
+        }
+        self.screen(SCREENS[0], "light").await
+    }
+
+    /// Checks what must hold on every page at the size of the phone, and takes its screenshots.
+    pub(super) async fn looks_right(&self, name: &str) -> anyhow::Result<()> {
+        let wrong = self.js(RULES, vec![]).await?;
+        ensure!(wrong == json!([]), "{name}: {wrong:#}");
+        self.shoot(name).await
+    }
+
+    /// Nothing moved while the page was loading. Asked before the screen changes for screenshots.
+    pub(super) async fn stood_still(&self) -> anyhow::Result<()> {
+        let shift = self.js(SHIFT, vec![]).await?;
+        ensure!(shift.as_f64().is_some_and(|shift| shift < 0.005), "{shift} of the page moved");
+        Ok(())
+    }
+
+    /// Nothing but failed requests of these paths, which the test meant to fail; and the policy is really enforced.
+    pub(super) async fn console_is_clean(&self, meant: &[&str]) -> anyhow::Result<()> {
+        let log = self.driver("se/log", json!({ "type": "browser" })).await?;
+        for entry in log.as_array().context("a log")? {
+            let message = entry["message"].as_str().unwrap_or_default();
+            let known = entry["source"] == "network" && meant.iter().any(|path| message.contains(path));
+            ensure!(known || entry["level"] == "INFO", "{entry}");
+        }
+        let inline = "const s = document.createElement('script'); s.textContent = 'window.ran = true'; \
+            document.body.append(s); return !!window.ran";
+        ensure!(self.js(inline, vec![]).await? == json!(false), "an inline script ran");
+        let log = self.driver("se/log", json!({ "type": "browser" })).await?.to_string();
+        ensure!(log.contains("Content Security Policy"), "a violation shows in the log: {log}");
+        Ok(())
+    }
+
+    pub(super) async fn go(&self, url: &str) -> anyhow::Result<()> {
+        Ok(self.client.goto(url).await?)
+    }
+
+    pub(super) async fn find(&self, selector: &str) -> anyhow::Result<Element> {
+        self.client.find(css(selector)).await.with_context(|| selector.to_owned())
+    }
+
+    pub(super) async fn click(&self, selector: &str) -> anyhow::Result<()> {
+        self.find(selector).await?.click().await.with_context(|| selector.to_owned())
+    }
+
+    pub(super) async fn text(&self, selector: &str) -> anyhow::Result<String> {
+        Ok(self.find(selector).await?.text().await?)
+    }
+
+    pub(super) async fn js(&self, script: &str, arguments: Vec<Value>) -> anyhow::Result<Value> {
+        self.client.execute(script, arguments).await.with_context(|| script.to_owned())
+    }
+
+    /// Waits until a script says true.
+    pub(super) async fn until(&self, script: &str) -> anyhow::Result<()> {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while tokio::time::Instant::now() < end {
+            // A page that is just being replaced cannot answer; the next one can.
+            if self.client.execute(script, vec![]).await.is_ok_and(|value| value == json!(true)) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("never true: {script}")
+    }
+
+    /// A request that the page itself makes, with its session.
+    pub(super) async fn fetch(&self, method: &str, path: &str) -> anyhow::Result<Value> {
+        let script = "const [method, path, done] = arguments; \
+            fetch(path, { method }).then((r) => r.json()).then(done, (e) => done(String(e)))";
+        Ok(self.client.execute_async(script, vec![json!(method), json!(path)]).await?)
+    }
+
+    /// A key of the keyboard, by its DOM name.
+    pub(super) async fn key(&self, key: &str) -> anyhow::Result<()> {
+        let code = match key {
+            "ArrowRight" => 39,
+            "Escape" => 27,
+            other => bail!("no code for {other}"),
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
+            self.devtools("Input.dispatchKeyEvent", event).await?;
+        }
+        Ok(())
+    }
+
+    /// A finger that moves sideways over the middle of an element.
+    pub(super) async fn swipe(&self, selector: &str, by: i64) -> anyhow::Result<()> {
+        let middle = "const b = document.querySelector(arguments[0]).getBoundingClientRect(); \
+            return [b.x + b.width / 2, b.y + b.height / 2]";
+        let middle = self.js(middle, vec![json!(selector)]).await?;
+        let (x, y) = (middle[0].as_f64().context("x")?, middle[1].as_f64().context("y")?);
+        for (kind, moved) in
+            [("touchStart", Some(0)), ("touchMove", Some(by / 2)), ("touchMove", Some(by)), ("touchEnd", None)]
+        {
+            let points: Vec<Value> = moved.map(|by| json!({ "x": x + by as f64, "y": y })).into_iter().collect();
+            self.devtools("Input.dispatchTouchEvent", json!({ "type": kind, "touchPoints": points })).await?;
+        }
+        Ok(())
+    }
+}
