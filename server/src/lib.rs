@@ -13,6 +13,7 @@
 mod catalog;
 mod cli;
 mod clock;
+mod cpu;
 pub mod face;
 pub mod gallery;
 mod http;
@@ -32,12 +33,13 @@ use std::time::Duration;
 use anyhow::Context;
 use findme_common::{EventId, JoinCode, OperatorToken, PhotographerToken, Secret};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use catalog::Catalog;
 pub use cli::main;
+use cpu::CpuPool;
 use face::Engine;
 use http::{App, Limits};
 use indexer::Indexer;
@@ -194,7 +196,7 @@ impl Server {
         }
         let workers =
             config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)).max(1);
-        let cpu = Arc::new(Semaphore::new(workers));
+        let cpu = CpuPool::new(workers).context("cannot start the threads for pictures")?;
         let limits = picture::Limits::default();
         let matching = Matching::new(site.catalog.clone(), site.vault.clone(), faces.clone(), cpu.clone(), limits);
         let indexer = Indexer {
