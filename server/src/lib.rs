@@ -127,6 +127,15 @@ impl Site {
         let store = PhotoStore::open(data).with_context(cannot)?;
         let vault = Vault::open(&data.join("keys")).with_context(cannot)?;
         let file = data.join("findme.sqlite");
+        if is_absent(&file).with_context(cannot)?
+            && (vault.knows_events()? || store.knows_events().with_context(cannot)?)
+        {
+            anyhow::bail!(
+                "the catalogue {} is missing or empty, but there are events in this folder. Nothing was changed. Put \
+                 the catalogue back, or name another folder with --data",
+                file.display()
+            );
+        }
         let catalog = Catalog::open(&file).await.with_context(|| format!("cannot open {}", file.display()))?;
         let token = OperatorToken(Secret::random()?);
         let first = catalog.set_once(OPERATOR, token.0.hash().as_bytes()).await?;
@@ -286,6 +295,14 @@ impl Server {
     }
 }
 
+/// Whether there is no file, or one without content: SQLite would begin anew in either.
+fn is_absent(file: &Path) -> std::io::Result<bool> {
+    match std::fs::metadata(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        other => Ok(other?.len() == 0),
+    }
+}
+
 fn lock(path: &Path) -> anyhow::Result<File> {
     let file = File::options().create(true).write(true).truncate(false).open(path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
@@ -339,6 +356,35 @@ async fn expire_uploads(uploads: Uploads, shutdown: CancellationToken) {
             Ok(0) => {}
             Ok(expired) => tracing::info!(expired, "abandoned uploads were forgotten"),
             Err(error) => tracing::error!(%error, "abandoned uploads cannot be forgotten"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(data: &Path) -> Config {
+        Config { data: data.into(), public_url: None, models: None, faces: Faces::Off, workers: Some(1) }
+    }
+
+    #[tokio::test]
+    async fn a_lost_catalogue_stops_and_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::open(config(dir.path())).await.unwrap();
+        server.create_event(NewEvent { name: "event".into() }).await.unwrap();
+        server.site.clone().close().await;
+        drop(server);
+        let staged = dir.path().join("staging").join(EventId::random().unwrap().to_simple());
+        std::fs::write(&staged, b"bytes of an unfinished upload").unwrap();
+        let file = dir.path().join("findme.sqlite");
+        for content in [None, Some(b"".as_slice())] {
+            std::fs::remove_file(&file).unwrap();
+            content.into_iter().for_each(|content| std::fs::write(&file, content).unwrap());
+            let stopped = Server::open(config(dir.path())).await.map(drop).unwrap_err();
+            assert!(stopped.to_string().contains("missing or empty"), "{stopped:#}");
+            assert!(staged.exists(), "staged bytes were thrown away");
+            std::fs::write(&file, b"").unwrap();
         }
     }
 }
