@@ -268,6 +268,7 @@ impl Server {
             live: self.live.clone(),
             shutdown,
             limits: Limits::default(),
+            selfie_room: Arc::new(Semaphore::new(http::SELFIE_ROOM)),
             public_url: self.config.public_url.clone(),
         }
     }
