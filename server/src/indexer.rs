@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use findme_common::media::{Media, SNIFF_LEN};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, CatalogError, Claim, GuestEnrolment, Indexed, JobOutcome, Matcher, NewFace};
+use crate::cpu::{CpuPool, GivenUp};
 use crate::face::{Embedding, Face, Pack, Purpose, Timings};
 use crate::live::Live;
 use crate::matching::{FaceState, Matching, area};
@@ -49,8 +50,8 @@ pub(crate) struct Indexer {
     pub(crate) live: Live,
     /// Bounds of decoding.
     pub limits: Limits,
-    /// One turn per picture in memory, shared with selfies.
-    pub cpu: Arc<Semaphore>,
+    /// Threads that hold pictures, shared with selfies.
+    pub cpu: CpuPool,
     /// Told about each new job.
     pub work: Arc<Notify>,
 }
@@ -64,15 +65,9 @@ impl Indexer {
         let mut lease = [0; 16];
         getrandom::fill(&mut lease).map_err(|error| CatalogError::Sql(sqlx::Error::Io(error.into())))?;
         let Some(claim) = self.catalog.claim_job(lease).await? else { return Ok(Step::Idle) };
-        let Ok(turn) = self.cpu.clone().acquire_owned().await else { return Ok(Step::Idle) };
         let (this, photo) = (self.clone(), claim.clone());
-        let work = tokio::task::spawn_blocking(move || {
-            let result = this.index(&photo);
-            drop(turn);
-            result
-        });
-        let (outcome, embeddings) = work.await.unwrap_or_else(|panic| {
-            tracing::error!(photo = %claim.photo, %panic, "indexing panicked");
+        let (outcome, embeddings) = self.cpu.run(move || this.index(&photo)).await.unwrap_or_else(|GivenUp| {
+            tracing::error!(photo = %claim.photo, "indexing panicked");
             (JobOutcome::Failed("indexing-failed"), Vec::new())
         });
         let guests = self.matching.guests_in(claim.event, &embeddings).await;

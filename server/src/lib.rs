@@ -13,6 +13,7 @@
 mod catalog;
 mod cli;
 mod clock;
+mod cpu;
 pub mod face;
 pub mod gallery;
 mod http;
@@ -32,12 +33,13 @@ use std::time::Duration;
 use anyhow::Context;
 use findme_common::{EventId, JoinCode, OperatorToken, PhotographerToken, Secret};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use catalog::Catalog;
 pub use cli::main;
+use cpu::CpuPool;
 use face::Engine;
 use http::{App, Limits};
 use indexer::Indexer;
@@ -125,6 +127,15 @@ impl Site {
         let store = PhotoStore::open(data).with_context(cannot)?;
         let vault = Vault::open(&data.join("keys")).with_context(cannot)?;
         let file = data.join("findme.sqlite");
+        if is_absent(&file).with_context(cannot)?
+            && (vault.knows_events()? || store.knows_events().with_context(cannot)?)
+        {
+            anyhow::bail!(
+                "the catalogue {} is missing or empty, but there are events in this folder. Nothing was changed. Put \
+                 the catalogue back, or name another folder with --data",
+                file.display()
+            );
+        }
         let catalog = Catalog::open(&file).await.with_context(|| format!("cannot open {}", file.display()))?;
         let token = OperatorToken(Secret::random()?);
         let first = catalog.set_once(OPERATOR, token.0.hash().as_bytes()).await?;
@@ -194,7 +205,7 @@ impl Server {
         }
         let workers =
             config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)).max(1);
-        let cpu = Arc::new(Semaphore::new(workers));
+        let cpu = CpuPool::new(workers).context("cannot start the threads for pictures")?;
         let limits = picture::Limits::default();
         let matching = Matching::new(site.catalog.clone(), site.vault.clone(), faces.clone(), cpu.clone(), limits);
         let indexer = Indexer {
@@ -257,6 +268,7 @@ impl Server {
             live: self.live.clone(),
             shutdown,
             limits: Limits::default(),
+            selfie_room: Arc::new(Semaphore::new(http::SELFIE_ROOM)),
             public_url: self.config.public_url.clone(),
         }
     }
@@ -281,6 +293,14 @@ impl Server {
         }
         self.site.close().await;
         Ok(())
+    }
+}
+
+/// Whether there is no file, or one without content: SQLite would begin anew in either.
+fn is_absent(file: &Path) -> std::io::Result<bool> {
+    match std::fs::metadata(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        other => Ok(other?.len() == 0),
     }
 }
 
@@ -337,6 +357,35 @@ async fn expire_uploads(uploads: Uploads, shutdown: CancellationToken) {
             Ok(0) => {}
             Ok(expired) => tracing::info!(expired, "abandoned uploads were forgotten"),
             Err(error) => tracing::error!(%error, "abandoned uploads cannot be forgotten"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(data: &Path) -> Config {
+        Config { data: data.into(), public_url: None, models: None, faces: Faces::Off, workers: Some(1) }
+    }
+
+    #[tokio::test]
+    async fn a_lost_catalogue_stops_and_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::open(config(dir.path())).await.unwrap();
+        server.create_event(NewEvent { name: "event".into() }).await.unwrap();
+        server.site.clone().close().await;
+        drop(server);
+        let staged = dir.path().join("staging").join(EventId::random().unwrap().to_simple());
+        std::fs::write(&staged, b"bytes of an unfinished upload").unwrap();
+        let file = dir.path().join("findme.sqlite");
+        for content in [None, Some(b"".as_slice())] {
+            std::fs::remove_file(&file).unwrap();
+            content.into_iter().for_each(|content| std::fs::write(&file, content).unwrap());
+            let stopped = Server::open(config(dir.path())).await.map(drop).unwrap_err();
+            assert!(stopped.to_string().contains("missing or empty"), "{stopped:#}");
+            assert!(staged.exists(), "staged bytes were thrown away");
+            std::fs::write(&file, b"").unwrap();
         }
     }
 }

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use findme_common::protocol::{FaceBox, LiveKind, Match, SelfieResult};
 use findme_common::{EventId, GuestId};
-use tokio::sync::Semaphore;
 
 use crate::catalog::{Catalog, CatalogError, GuestEnrolment};
+use crate::cpu::CpuPool;
 use crate::face::{Band, Bands, Embedding, Engine, Face, Pack, Purpose};
 use crate::gallery::Gallery;
 use crate::picture::{self, Limits, PictureError, Pixels};
@@ -83,15 +83,15 @@ pub(crate) struct Matching {
     catalog: Catalog,
     vault: Vault,
     faces: FaceState,
-    /// One turn per picture that is decoded or looked at, shared with the indexer: bounds memory and threads.
-    cpu: Arc<Semaphore>,
+    /// Threads that hold pictures, shared with the indexer.
+    cpu: CpuPool,
     limits: Limits,
     galleries: Arc<Mutex<HashMap<EventId, Arc<tokio::sync::RwLock<Loaded>>>>>,
 }
 
 impl Matching {
     /// Over a catalogue, with the engine that there is.
-    pub(crate) fn new(catalog: Catalog, vault: Vault, faces: FaceState, cpu: Arc<Semaphore>, limits: Limits) -> Self {
+    pub(crate) fn new(catalog: Catalog, vault: Vault, faces: FaceState, cpu: CpuPool, limits: Limits) -> Self {
         Self { catalog, vault, faces, cpu, limits, galleries: Arc::default() }
     }
 
@@ -122,13 +122,8 @@ impl Matching {
     ) -> Result<SelfieResult, SelfieError> {
         let FaceState::Ready(engine, pack) = &self.faces else { return Err(SelfieError::NoModels) };
         let (engine, limits) = (engine.clone(), self.limits);
-        let turn = self.cpu.clone().acquire_owned().await.map_err(|error| SelfieError::Fault(error.to_string()))?;
-        let looked = tokio::task::spawn_blocking(move || {
-            let looked = look(&engine, &picture, &limits, choice);
-            drop(turn);
-            looked
-        });
-        let embedding = looked.await.map_err(|error| SelfieError::Fault(error.to_string()))??;
+        let looked = self.cpu.run(move || look(&engine, &picture, &limits, choice)).await;
+        let embedding = looked.map_err(|error| SelfieError::Fault(error.to_string()))??;
         let key = self.vault.key(event).map_err(MatchError::from)?;
         let sealed = key.seal(&embedding.to_bytes()).map_err(MatchError::from)?;
         if !self.catalog.enrol(guest, &pack.name, &sealed).await.map_err(MatchError::from)? {

@@ -61,6 +61,14 @@ impl PhotoStore {
         Ok(Self { root: root.to_owned() })
     }
 
+    /// Whether any event has a folder here. It is made before its row, so this may also be what a crash left.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub(crate) fn knows_events(&self) -> io::Result<bool> {
+        Ok(fs::read_dir(self.root.join("photos"))?.next().transpose()?.is_some())
+    }
+
     /// Makes the folders of an event, durably: a file synced in an unsynced folder would be lost with the folder.
     ///
     /// # Errors

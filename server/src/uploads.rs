@@ -385,7 +385,16 @@ impl Uploads {
     async fn commit(&self, row: UploadRow, digest: Digest) -> Result<Standing, UploadError> {
         self.catalog.finish_upload(&row, &digest).await?;
         self.work.notify_one();
-        Ok(self.row(row.new.event, row.id).await?.into())
+        let standing = self.row(row.new.event, row.id).await;
+        if matches!(standing, Err(UploadError::NotFound))
+            && self.catalog.is_deleted(row.new.event, row.new.photo).await?
+        {
+            // Deleted while these bytes were on their way: its files were removed before this one was published.
+            let (store, new) = (self.store.clone(), row.new);
+            blocking(move || store.remove_photo(new.event, new.photo)).await?;
+            return Err(UploadError::Deleted);
+        }
+        Ok(standing?.into())
     }
 
     /// Finishes an upload whose file a crash left renamed but not recorded; whether there was such a file.

@@ -55,6 +55,14 @@ impl Vault {
         Ok(Self { folder: folder.to_owned(), keys: Arc::default() })
     }
 
+    /// Whether any event has a key here.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub(crate) fn knows_events(&self) -> io::Result<bool> {
+        Ok(fs::read_dir(&self.folder)?.next().transpose()?.is_some())
+    }
+
     fn path(&self, event: EventId) -> PathBuf {
         self.folder.join(event.to_simple())
     }

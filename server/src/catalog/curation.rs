@@ -69,6 +69,17 @@ impl Catalog {
         Ok(true)
     }
 
+    /// Whether the photographer deleted this photo.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn is_deleted(&self, event: EventId, id: PhotoId) -> Result<bool> {
+        let query = sqlx::query("SELECT 1 FROM tombstones WHERE event = ? AND photo = ?")
+            .bind(event.as_bytes().as_slice())
+            .bind(id.as_bytes().as_slice());
+        Ok(query.fetch_optional(&self.readers).await?.is_some())
+    }
+
     /// Deleted photos whose files may still be there.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! and is never written anywhere.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -11,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use findme_common::protocol::{Code, ErasureReceipt, Held, JoinRequest, Joined, SelfieResult};
 use findme_common::{GuestId, JoinCode, Secret};
 use serde::Deserialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::App;
 use super::auth::{COOKIE, Session};
@@ -20,6 +22,12 @@ use crate::matching::SelfieError;
 
 /// Version of the consent text that the pages show. Changing the text means changing this.
 pub(crate) const CONSENT_TEXT: &str = "2026-11-1";
+
+/// A selfie waits this long for room in memory before its guest is asked to try again.
+const SELFIE_WAIT: Duration = Duration::from_secs(20);
+
+/// A selfie has to be there after this long; whoever sends a byte now and then must not hold room for ever.
+const SELFIE_TIME: Duration = Duration::from_secs(120);
 
 /// `POST /api/join`: a session for whoever has the code.
 pub(crate) async fn join(
@@ -74,7 +82,10 @@ pub(crate) async fn selfie(
     let language = query.lang.as_deref().map(language).unwrap_or_else(|| accepted_language(request.headers()));
     // Consent is on record before a byte of the picture is looked at.
     app.catalog.record_consent(guest.id, CONSENT_TEXT, &language).await?;
-    let picture = picture(request, &app).await?;
+    // Held until the picture was looked at.
+    let _room = reserve(&app.selfie_room, request.headers(), SELFIE_WAIT).await?;
+    let picture = tokio::time::timeout(SELFIE_TIME, picture(request, &app)).await;
+    let picture = picture.map_err(|_| ApiError::bad("the picture came too slowly"))??;
     let result = app.matching.enrol_selfie(guest.event, guest.id, picture, query.face).await.map_err(selfie_problem)?;
     Ok(Json(result))
 }
@@ -88,6 +99,20 @@ fn selfie_problem(error: SelfieError) -> ApiError {
         SelfieError::NoModels => ApiError::new(Code::FacesUnavailable).detail("the server has no face models yet"),
         SelfieError::Erased => ApiError::new(Code::ConsentRequired).detail("erased meanwhile"),
         SelfieError::Fault(cause) => ApiError::internal(cause),
+    }
+}
+
+/// Room for a selfie before its first byte is read: however many guests send one at a time, memory is bounded.
+async fn reserve(room: &Arc<Semaphore>, headers: &HeaderMap, wait: Duration) -> ApiResult<OwnedSemaphorePermit> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let bytes: usize = announced.unwrap_or(super::MAX_SELFIE);
+    if bytes > super::MAX_SELFIE {
+        return Err(ApiError::new(Code::TooLarge));
+    }
+    let permits = bytes.div_ceil(super::SELFIE_UNIT).max(1) as u32;
+    match tokio::time::timeout(wait, room.clone().acquire_many_owned(permits)).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(ApiError::new(Code::Busy)),
     }
 }
 
@@ -151,4 +176,26 @@ fn language(tag: &str) -> String {
 fn accepted_language(headers: &HeaderMap) -> String {
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     language(accepted.split([',', ';']).next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn selfies_in_memory_are_bounded_and_room_comes_back() {
+        let unit = super::super::SELFIE_UNIT;
+        let room = Arc::new(Semaphore::new(3));
+        let of = |bytes: usize| HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(bytes))]);
+        let held = reserve(&room, &of(unit + 1), Duration::ZERO).await.unwrap();
+        assert_eq!(room.available_permits(), 1);
+        for headers in [of(unit + 1), HeaderMap::new()] {
+            let refused = reserve(&room, &headers, Duration::ZERO).await.unwrap_err().into_response();
+            assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+        drop(held);
+        drop(reserve(&room, &of(3 * unit), Duration::ZERO).await.unwrap());
+        let refused = reserve(&room, &of(super::super::MAX_SELFIE + 1), Duration::ZERO).await.unwrap_err();
+        assert_eq!(refused.into_response().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
 }

@@ -27,6 +27,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 
 pub(crate) use accept::serve;
 use problem::ApiError;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::Site;
@@ -42,6 +43,12 @@ pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);
 /// Largest selfie, in bytes: phones make 3 to 12 MB.
 const MAX_SELFIE: usize = 25 * 1024 * 1024;
 
+/// Steps in which memory for selfies is given out, in bytes.
+const SELFIE_UNIT: usize = 256 * 1024;
+
+/// Selfies in memory at a time, in [`SELFIE_UNIT`]s: 128 MiB are a hundred of what our page sends, and five of the largest.
+pub(crate) const SELFIE_ROOM: usize = 512;
+
 /// What handlers share.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -55,6 +62,8 @@ pub(crate) struct App {
     /// Ends streams that would otherwise never end.
     pub(crate) shutdown: CancellationToken,
     pub(crate) limits: Limits,
+    /// Memory for selfies, in [`SELFIE_UNIT`]s.
+    pub(crate) selfie_room: Arc<Semaphore>,
     /// What guests' links begin with; taken from the request's `Host` when not set.
     pub(crate) public_url: Option<String>,
 }

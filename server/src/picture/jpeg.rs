@@ -1,6 +1,6 @@
 //! JPEG, scaled while it is decoded: 1/2, 1/4 or 1/8 skip most of the inverse transform and of the memory.
 
-use std::io::Read;
+use std::io::{self, BufRead, Read, Seek};
 
 use jpeg_decoder::{CodingProcess, Decoder, Error, ImageInfo, PixelFormat};
 
@@ -9,11 +9,25 @@ use findme_common::media::Media;
 use super::metadata::Metadata;
 use super::{Limits, Picture, PictureError, Pixels, check_pixels, reduction, upright};
 
-pub(super) fn decode(reader: impl Read, limits: &Limits) -> Result<Picture, PictureError> {
-    let mut decoder = Decoder::new(reader);
+/// Scans that a progressive picture may have; programs write about ten. Each goes through the whole picture although it
+/// may be a hundred bytes long, so that a file of a megabyte could keep a core busy for hours.
+const MAX_SCANS: usize = 100;
+
+pub(super) fn decode(mut reader: impl BufRead + Seek, limits: &Limits) -> Result<Picture, PictureError> {
+    let mut decoder = Decoder::new(&mut reader);
     decoder.read_info().map_err(refusal)?;
     let full = decoder.info().ok_or(PictureError::Damaged)?;
     check_pixels(full.width.into(), full.height.into(), limits)?;
+    if full.coding_process == CodingProcess::DctProgressive {
+        drop(decoder);
+        reader.rewind()?;
+        if !has_few_scans(&mut reader)? {
+            return Err(PictureError::Unsupported(Media::Jpeg));
+        }
+        reader.rewind()?;
+        decoder = Decoder::new(&mut reader);
+        decoder.read_info().map_err(refusal)?;
+    }
     let by = reduction(full.width.into(), full.height.into());
     let (width, height) = if by == 1 {
         (full.width, full.height)
@@ -29,6 +43,33 @@ pub(super) fn decode(reader: impl Read, limits: &Limits) -> Result<Picture, Pict
     let rgb = to_rgb(samples, full.pixel_format);
     let pixels = Pixels::new(width.into(), height.into(), rgb).ok_or(PictureError::Damaged)?;
     Ok(upright(pixels.reduced_by(by), (full.width.into(), full.height.into()), metadata))
+}
+
+/// Whether the picture has at most [`MAX_SCANS`]. What lies in segments or behind the picture's end is not looked at.
+fn has_few_scans(reader: &mut impl BufRead) -> io::Result<bool> {
+    let mut scans = 0;
+    loop {
+        reader.skip_until(0xFF)?;
+        let mut marker = [0xFF];
+        while marker == [0xFF] {
+            if reader.read(&mut marker)? == 0 {
+                return Ok(true);
+            }
+        }
+        match marker[0] {
+            0x00 | 0x01 | 0xD0..=0xD8 => {}
+            0xD9 => return Ok(true),
+            0xDA if scans == MAX_SCANS => return Ok(false),
+            0xDA => scans += 1,
+            _ => {
+                let mut length = Vec::with_capacity(2);
+                reader.by_ref().take(2).read_to_end(&mut length)?;
+                let Ok(length) = length.try_into() else { return Ok(true) };
+                let content = u64::from(u16::from_be_bytes(length)).saturating_sub(2);
+                io::copy(&mut reader.by_ref().take(content), &mut io::sink())?;
+            }
+        }
+    }
 }
 
 /// What decoding holds at a time, in bytes: planes and their interleaved copy, and for a progressive picture every

@@ -228,3 +228,45 @@ proptest! {
         }
     }
 }
+
+/// A progressive grey picture: one scan of the means, then so many that say «nothing» for all blocks in a few bytes.
+fn of_many_scans(side: u16, scans: usize) -> Vec<u8> {
+    let segment = |marker: u8, content: &[u8]| {
+        let length = (content.len() as u16 + 2).to_be_bytes();
+        [&[0xFF, marker], length.as_slice(), content].concat()
+    };
+    let blocks = usize::from(side).div_ceil(8).pow(2);
+    let sides = side.to_be_bytes();
+    // One code in either table, the bit 0: «no difference» for means, «a run of 2^14 blocks without» for the rest.
+    let table = |class: u8, value: u8| [&[class, 1], [0; 15].as_slice(), &[value]].concat();
+    let mut bytes = vec![0xFF, 0xD8];
+    bytes.extend(segment(0xDB, &[&[0], [1; 64].as_slice()].concat()));
+    bytes.extend(segment(0xC2, &[8, sides[0], sides[1], sides[0], sides[1], 1, 1, 0x11, 0]));
+    bytes.extend(segment(0xC4, &table(0x00, 0)));
+    bytes.extend(segment(0xC4, &table(0x10, 0xE0)));
+    bytes.extend(segment(0xDA, &[1, 1, 0, 0, 0, 0]));
+    bytes.extend(vec![0; blocks.div_ceil(8)]);
+    for _ in 0..scans {
+        bytes.extend(segment(0xDA, &[1, 1, 0, 1, 63, 0]));
+        bytes.extend([0, 0]); // one code and its 14 bits: a run of 2^14
+    }
+    bytes.extend([0xFF, 0xD9]);
+    bytes
+}
+
+#[test]
+fn a_picture_of_very_many_scans_is_refused_before_they_are_decoded() {
+    assert!(decode_all(&of_many_scans(800, 20)).is_ok());
+    let bomb = decode_all(&of_many_scans(800, 5000));
+    assert!(matches!(bomb, Err(PictureError::Unsupported(Media::Jpeg))), "{bomb:?}");
+}
+
+#[test]
+fn scans_are_not_counted_in_segments_nor_behind_the_end() {
+    let mut bytes = of_many_scans(80, 20);
+    let noise = [0xFF, 0xDA].repeat(1000);
+    let comment = [&[0xFF, 0xFE], (noise.len() as u16 + 2).to_be_bytes().as_slice(), &noise].concat();
+    bytes.splice(2..2, comment);
+    bytes.extend(noise);
+    assert!(decode_all(&bytes).is_ok());
+}

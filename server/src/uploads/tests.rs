@@ -348,3 +348,34 @@ async fn of_two_writers_one_wins_and_bytes_never_mix() {
         assert_eq!(std::fs::read(world.published(&bytes)).unwrap(), bytes);
     }
 }
+
+#[tokio::test]
+async fn bytes_that_arrive_after_their_photo_was_deleted_leave_no_file() {
+    let world = World::new().await;
+    let bytes = content(10_000, 6);
+    let first = world.create(&bytes).await.id;
+    world.append(first, 0, &bytes).await.unwrap();
+    world.uploads.terminate(world.event, first).await.unwrap();
+    let second = world.create(&bytes).await.id;
+    let (tell, told) = oneshot::channel::<()>();
+    let rest = Bytes::copy_from_slice(&bytes[5_000..]);
+    let held_back = Box::pin(futures_util::stream::once(async move {
+        told.await.unwrap();
+        Ok::<_, &'static str>(rest)
+    }));
+    let (begun, began) = oneshot::channel();
+    let mut begun = Some(begun);
+    let head = futures_util::stream::iter(pieces(&bytes[..5_000], 5_000)).inspect(move |_| {
+        let _ = begun.take().map(|begun| begun.send(()));
+    });
+    let (uploads, event) = (world.uploads.clone(), world.event);
+    let late = tokio::spawn(async move { uploads.append(event, second, 0, head.chain(held_back)).await });
+    began.await.unwrap();
+    let photo = world.new_upload(&bytes).photo;
+    assert!(world.catalog.delete_photo(world.event, photo).await.unwrap());
+    world.uploads.store.remove_photo(world.event, photo).unwrap();
+    tell.send(()).unwrap();
+    let late = late.await.unwrap();
+    assert!(matches!(late, Err(UploadError::Deleted)), "{late:?}");
+    assert!(!world.published(&bytes).exists(), "a deleted photo is back");
+}
