@@ -33,7 +33,7 @@ use std::time::Duration;
 use anyhow::Context;
 use findme_common::{EventId, JoinCode, OperatorToken, PhotographerToken, Secret};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
