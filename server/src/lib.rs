@@ -33,7 +33,7 @@ use std::time::Duration;
 use anyhow::Context;
 use findme_common::{EventId, JoinCode, OperatorToken, PhotographerToken, Secret};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -194,6 +194,11 @@ impl Server {
         let live = Live::new(site.catalog.clone());
         let uploads = Uploads::new(site.catalog.clone(), site.store.clone(), work.clone());
         uploads.recover().await.context("cannot recover unfinished uploads")?;
+        for event in site.catalog.events().await? {
+            if let Err(error) = site.vault.key(event.id) {
+                tracing::error!(event = %event.id, "faces cannot be searched: {error}");
+            }
+        }
         sweep_deleted(&site).await.context("cannot remove the files of deleted photos")?;
         site.catalog.release_leases().await?;
         let faces = load_faces(&config);
