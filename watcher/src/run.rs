@@ -62,7 +62,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<Shutdown>) -> Res
         Destination::Venue(_) => return Err((Exit::Usage, "this program was built without --serve".into())),
     };
     let server = Server::new(url, &token).map_err(|error: BuildError| fatal(&error))?;
-    if server.is_this_machine() {
+    if server.is_this_machine().await {
         report.on_this_machine_only();
     }
     let manifest = open_manifest(&config, token.event).map_err(|error| (exit_of(&error), error.to_string()))?;
