@@ -124,7 +124,8 @@ impl std::fmt::Debug for Report {
 
 impl Report {
     pub(crate) fn new(output: Output, dry_run: bool) -> Self {
-        let terminal = io::stderr().is_terminal();
+        // Bars go to standard error; lines that somebody collects from standard output must get there.
+        let terminal = io::stderr().is_terminal() && io::stdout().is_terminal();
         let style = match output {
             Output::Auto if terminal => Style::Bars(Box::default()),
             Output::Progress => Style::Bars(Box::default()),
@@ -191,10 +192,12 @@ impl Report {
     fn status(&self, totals: Totals) -> String {
         let safe = if self.this_machine_only { "copied on this laptop" } else { "safe" };
         let mut line = format!("{} on the way, {} {safe}", number(totals.on_the_way), number(totals.safe()));
-        for (count, word) in [(totals.skipped, "skipped"), (totals.failed, "failed")] {
-            if count > 0 {
-                line += &format!(", {} {word}", number(count));
-            }
+        if totals.failed > 0 {
+            // In front, where a narrow terminal does not cut it off.
+            line = format!("{} FAILED, {line}", number(totals.failed));
+        }
+        if totals.skipped > 0 {
+            line += &format!(", {} skipped", number(totals.skipped));
         }
         line
     }
@@ -210,6 +213,9 @@ impl Report {
                 format!("would look at {} ({})", path.display(), size(*bytes))
             }
             Event::Duplicate { path, .. } if self.dry_run => format!("known content: {}", path.display()),
+            Event::Failed { path, reason: FailReason::Truncated, detail: "", .. } => {
+                format!("FAILED {}: its end is missing; copy it again", path.display())
+            }
             Event::Failed { path, reason, detail, .. } => match *detail {
                 "" => format!("FAILED {}: {}", path.display(), reason.words()),
                 detail => format!("FAILED {}: {} ({detail})", path.display(), reason.words()),
@@ -248,16 +254,19 @@ impl Report {
     }
 
     fn at_rest(&self, totals: Totals) -> String {
-        let photos = number(totals.safe());
-        if self.dry_run {
-            return "nothing was sent or recorded".to_owned();
-        }
-        if self.this_machine_only {
-            return format!("{photos} photos copied on this laptop only: not a backup");
-        }
-        match totals.failed {
-            0 => format!("all {photos} photos are safe on the server; you may close the lid"),
-            failed => format!("{photos} photos are safe on the server, {} FAILED and are not", number(failed)),
+        let photos = plural(totals.safe(), "photo");
+        let (are, failed) = (if totals.safe() == 1 { "is" } else { "are" }, number(totals.failed));
+        match (totals.safe(), totals.failed) {
+            _ if self.dry_run => "nothing was sent or recorded".to_owned(),
+            (0, 0) if totals.duplicate == 0 => "no photos here yet".to_owned(),
+            (0, 0) => format!("nothing new: {} known from elsewhere", plural(totals.duplicate, "photo")),
+            (_, 0) if self.this_machine_only => format!("{photos} copied on this laptop only: not a backup"),
+            (_, _) if self.this_machine_only => {
+                format!("{photos} copied on this laptop only, not a backup; {failed} FAILED")
+            }
+            (1, 0) => "the photo is safe on the server; you may close the lid".to_owned(),
+            (_, 0) => format!("all {photos} are safe on the server; you may close the lid"),
+            (_, _) => format!("{photos} {are} safe on the server, {failed} FAILED and not"),
         }
     }
 
@@ -302,6 +311,10 @@ fn number(n: u64) -> String {
     text
 }
 
+fn plural(n: u64, word: &str) -> String {
+    format!("{} {word}{}", number(n), if n == 1 { "" } else { "s" })
+}
+
 fn size(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
@@ -319,12 +332,18 @@ mod tests {
         let done = Totals { known: 1000, uploaded: 204, ..Totals::default() };
         let words = |this_machine_only, totals| report(this_machine_only).words(&Event::Idle(totals)).unwrap();
         assert_eq!(words(false, done), "all 1,204 photos are safe on the server; you may close the lid");
-        let failed = words(false, Totals { failed: 2, ..done });
-        assert!(failed.contains("2 FAILED") && !failed.contains("lid"), "{failed}");
+        for this_machine_only in [false, true] {
+            let failed = words(this_machine_only, Totals { failed: 2, ..done });
+            assert!(failed.contains("2 FAILED") && !failed.contains("lid"), "{failed}");
+            let none = words(this_machine_only, Totals::default());
+            assert_eq!(none, "no photos here yet", "nothing is safe where nothing is");
+        }
         let local = words(true, done);
         assert!(local.contains("not a backup") && !local.contains("lid") && !local.contains("safe"), "{local}");
         let on_the_way = report(true).status(Totals { on_the_way: 12, ..done });
         assert_eq!(on_the_way, "12 on the way, 1,204 copied on this laptop");
+        let failed = report(true).status(Totals { failed: 2, ..done });
+        assert!(failed.starts_with("2 FAILED"), "{failed}");
     }
 
     #[test]
