@@ -101,7 +101,11 @@ pub(crate) enum Event<'a> {
 }
 
 enum Style {
-    Bars(Box<Bars>),
+    Bars {
+        bars: Box<Bars>,
+        /// The line at rest, for as long as it is true.
+        rest: Option<String>,
+    },
     Plain,
     Json,
     Quiet,
@@ -127,8 +131,8 @@ impl Report {
         // Bars go to standard error; lines that somebody collects from standard output must get there.
         let terminal = io::stderr().is_terminal() && io::stdout().is_terminal();
         let style = match output {
-            Output::Auto if terminal => Style::Bars(Box::default()),
-            Output::Progress => Style::Bars(Box::default()),
+            Output::Auto if terminal => Style::Bars { bars: Box::default(), rest: None },
+            Output::Progress => Style::Bars { bars: Box::default(), rest: None },
             Output::Auto | Output::Plain => Style::Plain,
             Output::Json => Style::Json,
             Output::Quiet => Style::Quiet,
@@ -153,14 +157,37 @@ impl Report {
                 Event::Serving(serving) => print_line(&format!("guests: {}", serving.join)),
                 _ => {}
             },
-            Style::Plain | Style::Bars(_) => {
-                if let (Style::Bars(bars), Event::Summary { .. }) = (&self.style, event) {
-                    bars.finish();
-                }
+            Style::Plain => {
                 if let Some(line) = self.words(event) {
                     self.line(&line);
                 }
             }
+            Style::Bars { .. } => self.tell_with_bars(event),
+        }
+    }
+
+    /// The line at rest stands beside the bars until it is not true any more: one line for each photo would push the
+    /// guests' QR code off the screen.
+    fn tell_with_bars(&mut self, event: &Event<'_>) {
+        let line = self.words(event);
+        let Style::Bars { bars, rest } = &mut self.style else { return };
+        let before = match event {
+            Event::Idle(_) => {
+                *rest = line;
+                return;
+            }
+            Event::Summary { .. } => {
+                bars.finish();
+                rest.take()
+            }
+            Event::Serving(_) | Event::Notice(_) => None,
+            _ => {
+                *rest = None;
+                None
+            }
+        };
+        for line in before.into_iter().chain(line) {
+            self.line(&line);
         }
     }
 
@@ -168,7 +195,10 @@ impl Report {
     pub(crate) fn pulse(&mut self, totals: Totals, sent_bytes: u64) {
         let status = self.status(totals);
         match &mut self.style {
-            Style::Bars(bars) => bars.pulse(status, totals, sent_bytes),
+            Style::Bars { bars, rest } if totals.on_the_way == 0 => {
+                bars.pulse(rest.clone().unwrap_or(status), totals, sent_bytes);
+            }
+            Style::Bars { bars, .. } => bars.pulse(status, totals, sent_bytes),
             Style::Plain if totals.on_the_way > 0 && self.last_line.elapsed() >= SILENCE => self.line(&status),
             _ => {}
         }
@@ -176,14 +206,14 @@ impl Report {
 
     /// A file is being sent.
     pub(crate) fn started(&mut self, path: &Path, bytes: u64, sent: std::sync::Arc<std::sync::atomic::AtomicU64>) {
-        if let Style::Bars(bars) = &mut self.style {
+        if let Style::Bars { bars, .. } = &mut self.style {
             bars.start(path, bytes, sent);
         }
     }
 
     /// A file is not being sent any more.
     pub(crate) fn stopped(&mut self, path: &Path) {
-        if let Style::Bars(bars) = &mut self.style {
+        if let Style::Bars { bars, .. } = &mut self.style {
             bars.stop(path);
         }
     }
@@ -260,9 +290,10 @@ impl Report {
             _ if self.dry_run => "nothing was sent or recorded".to_owned(),
             (0, 0) if totals.duplicate == 0 => "no photos here yet".to_owned(),
             (0, 0) => format!("nothing new: {} known from elsewhere", plural(totals.duplicate, "photo")),
-            (_, 0) if self.this_machine_only => format!("{photos} copied on this laptop only: not a backup"),
+            // The warning comes first: a narrow terminal cuts the end off.
+            (_, 0) if self.this_machine_only => format!("not a backup: {photos} copied on this laptop only"),
             (_, _) if self.this_machine_only => {
-                format!("{photos} copied on this laptop only, not a backup; {failed} FAILED")
+                format!("{failed} FAILED; not a backup: {photos} copied on this laptop only")
             }
             (1, 0) => "the photo is safe on the server; you may close the lid".to_owned(),
             (_, 0) => format!("all {photos} are safe on the server; you may close the lid"),
@@ -286,7 +317,7 @@ impl Report {
     fn line(&mut self, line: &str) {
         self.last_line = Instant::now();
         match &self.style {
-            Style::Bars(bars) => bars.line(line),
+            Style::Bars { bars, .. } => bars.line(line),
             _ => print_line(line),
         }
     }
