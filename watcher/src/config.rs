@@ -289,7 +289,7 @@ impl Config {
             let url = parse_server(&text)?;
             Destination::Server { url, token: find_token(args.token_file, token, file.token_file)? }
         };
-        let (hard, busy) = if args.once { (10, Some(Duration::from_secs(300))) } else { (60, None) };
+        let (hard, busy) = if args.once || args.dry_run { (10, Some(Duration::from_secs(300))) } else { (60, None) };
         let quiet = args.settle.or(file.settle).map_or(DEFAULT_SETTLE, Duration::from_millis);
         let include = if args.include.is_empty() { file.include.unwrap_or_default() } else { args.include };
         let exclude = if args.exclude.is_empty() { file.exclude.unwrap_or_default() } else { args.exclude };

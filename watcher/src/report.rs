@@ -66,6 +66,11 @@ pub(crate) enum Event<'a> {
         path: &'a Path,
         bytes: u64,
     },
+    /// With `--dry-run`, in place of sending.
+    WouldSend {
+        path: &'a Path,
+        bytes: u64,
+    },
     Uploaded {
         path: &'a Path,
         digest: Digest,
@@ -117,6 +122,8 @@ pub(crate) struct Report {
     /// Everything is on this laptop only, so nothing is called safe.
     this_machine_only: bool,
     dry_run: bool,
+    /// With `--dry-run`: photos and bytes that would be sent.
+    would_send: (u64, u64),
     last_line: Instant,
 }
 
@@ -137,7 +144,7 @@ impl Report {
             Output::Json => Style::Json,
             Output::Quiet => Style::Quiet,
         };
-        Self { style, this_machine_only: false, dry_run, last_line: Instant::now() }
+        Self { style, this_machine_only: false, dry_run, would_send: (0, 0), last_line: Instant::now() }
     }
 
     /// From now on nothing is called safe.
@@ -147,6 +154,9 @@ impl Report {
 
     /// Tells one thing.
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
+        if let Event::WouldSend { bytes, .. } = event {
+            self.would_send = (self.would_send.0 + 1, self.would_send.1 + bytes);
+        }
         match &self.style {
             Style::Json => match json::line(event) {
                 Some(line) => print_line(&line),
@@ -239,9 +249,7 @@ impl Report {
                 serving.warnings.iter().for_each(|warning| text += &format!("! {warning}\n"));
                 text + &format!("This laptop opens {}. Ctrl-C ends it.", serving.url)
             }
-            Event::Found { path, bytes } if self.dry_run => {
-                format!("would look at {} ({})", path.display(), size(*bytes))
-            }
+            Event::WouldSend { path, bytes } => format!("would send {} ({})", path.display(), size(*bytes)),
             Event::Duplicate { path, .. } if self.dry_run => format!("known content: {}", path.display()),
             Event::Failed { path, reason: FailReason::Truncated, detail: "", .. } => {
                 format!("FAILED {}: its end is missing; copy it again", path.display())
@@ -260,6 +268,15 @@ impl Report {
                 format!("skipped {}: not a photo, whatever its name says", path.display())
             }
             Event::Idle(totals) => self.at_rest(*totals),
+            Event::Summary { totals, .. } if self.dry_run => format!(
+                "{} would be sent ({}), {} known before, {} duplicate, {} skipped, {} failed",
+                plural(self.would_send.0, "photo"),
+                size(self.would_send.1),
+                number(totals.known),
+                number(totals.duplicate),
+                number(totals.skipped),
+                number(totals.failed),
+            ),
             Event::Summary { totals, took, .. } => {
                 let took = took.as_secs_f32();
                 let rate = totals.bytes as f32 / 1e6 / took.max(0.001);

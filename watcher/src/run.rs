@@ -104,7 +104,11 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<Shutdown>) -> Res
 /// What is about to happen, in one line.
 fn beginning(config: &Config, server: &Server) -> String {
     let folders: Vec<_> = config.folders.iter().map(|folder| folder.display().to_string()).collect();
-    let what = if config.once { "sending what is in" } else { "watching" };
+    let what = match (config.dry_run, config.once) {
+        (true, _) => "looking through",
+        (false, true) => "sending what is in",
+        (false, false) => "watching",
+    };
     format!("{what} {} → {}", folders.join(", "), server.url("/"))
 }
 
