@@ -159,12 +159,18 @@ impl Report {
         }
         match &self.style {
             Style::Json => match json::line(event) {
-                Some(line) => print_line(&line),
+                Some(line) => {
+                    print_line(&line);
+                    warn_of(event);
+                }
                 None => self.notice(event),
             },
             Style::Quiet => match event {
                 Event::Failed { .. } => self.error_line(event),
-                Event::Serving(serving) => print_line(&format!("guests: {}", serving.join)),
+                Event::Serving(serving) => {
+                    print_line(&format!("guests: {}", serving.join));
+                    warn_of(event);
+                }
                 _ => {}
             },
             Style::Plain => {
@@ -336,6 +342,15 @@ impl Report {
         match &self.style {
             Style::Bars { bars, .. } => bars.line(line),
             _ => print_line(line),
+        }
+    }
+}
+
+/// Where standard output is for a program, what keeps guests away is told beside it.
+fn warn_of(event: &Event<'_>) {
+    if let Event::Serving(serving) = event {
+        for warning in &serving.warnings {
+            let _ = writeln!(io::stderr(), "! {warning}");
         }
     }
 }

@@ -294,7 +294,11 @@ impl Driver {
         let silent = since.max(self.engine.server.last_answer.at()).elapsed();
         match self.engine.config.give_up {
             Some(limit) if silent >= limit => {
-                let line = format!("no answer from the server for {} s", silent.as_secs());
+                let line = format!(
+                    "no answer from the server at {} for {} s; the next run goes on from here",
+                    self.engine.server.url("/"),
+                    silent.as_secs()
+                );
                 Err((Exit::NoAnswer, line))
             }
             _ => Ok(()),

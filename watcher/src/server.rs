@@ -259,7 +259,9 @@ pub(crate) fn away(error: &reqwest::Error) -> Failure {
 
 /// Somebody answered who is not the server.
 pub(crate) fn not_ours(what: &str) -> Failure {
-    Failure::Away(format!("the answer is not a FindMe server's ({what}); is there a Wi-Fi login page in the way?"))
+    Failure::Away(format!(
+        "the answer is not a FindMe server's ({what}); is --server right, or is there a Wi-Fi login page in the way?"
+    ))
 }
 
 /// The head of an answer.
@@ -319,6 +321,8 @@ impl Answer {
             (507, _) => Failure::Full { after: self.after() },
             (429 | 503 | 423, _) => Failure::Busy { why: self.words(), after: self.after() },
             (502 | 504 | 511, _) => Failure::Away(format!("no answer from the server ({})", self.words())),
+            // What a web server says that has never heard of uploads.
+            (404 | 405 | 501, _) if !self.is_ours() => not_ours(&self.words()),
             (500..=599, _) => Failure::Again { why: self.words(), tries: None },
             (413, _) => refused(FailReason::TooLarge),
             (415, _) => refused(FailReason::UnsupportedMediaType),
