@@ -315,7 +315,11 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            anyhow::bail!("another server uses this data folder ({} is locked)", path.display())
+            let folder = path.parent().unwrap_or(path).display();
+            anyhow::bail!(
+                "another findme-server or findme-watch --serve uses the data folder {folder}; stop that one, or give \
+                 this one its own with --data"
+            )
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
@@ -337,16 +341,11 @@ fn load_faces(config: &Config) -> FaceState {
     }
     let pack = face::default_pack();
     let Some(models) = &config.models else {
-        let problem = "faces wait: no folder of models was named (--models DIR or FINDME_MODELS)".to_owned();
-        tracing::warn!("{problem}");
-        return FaceState::Waiting(problem);
+        return FaceState::Waiting("faces wait: no folder of models was named (--models DIR or FINDME_MODELS)".into());
     };
     match Engine::open(models, pack) {
         Ok(engine) => FaceState::Ready(Arc::new(engine), pack),
-        Err(error) => {
-            tracing::warn!("faces wait: {error}");
-            FaceState::Waiting(format!("faces wait: {error}"))
-        }
+        Err(error) => FaceState::Waiting(format!("faces wait: {error}")),
     }
 }
 
