@@ -18,7 +18,9 @@ pub(crate) struct GivenUp;
 /// A free thread. Work is begun only with one in hand, so nothing ever queues with a picture in its arms, and what may
 /// not wait (a lease) begins after the waiting.
 #[derive(Debug)]
-pub(crate) struct Turn(OwnedSemaphorePermit);
+pub(crate) struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// The pool. Clones share the threads; they end when the last clone is gone and the work is done.
 #[derive(Debug, Clone)]
@@ -55,7 +57,8 @@ impl CpuPool {
     /// # Errors
     /// [`GivenUp`] when the process is ending.
     pub(crate) async fn turn(&self) -> Result<Turn, GivenUp> {
-        self.turns.clone().acquire_owned().await.map(Turn).map_err(|_| GivenUp)
+        let permit = self.turns.clone().acquire_owned().await.map_err(|_| GivenUp)?;
+        Ok(Turn { _permit: permit })
     }
 
     /// Does some work on the thread that the turn stands for.
