@@ -187,7 +187,7 @@ impl Server {
     /// # Errors
     /// When the folder is in use, unreadable or damaged. Nothing is ever replaced by something empty.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&config.data).with_context(|| format!("cannot create {}", config.data.display()))?;
+        store::private_dir_if_new(&config.data).with_context(|| format!("cannot create {}", config.data.display()))?;
         let lock = lock(&config.data.join("serve.lock"))?;
         let site = Site::open(&config.data).await?;
         let work = Arc::new(Notify::new());

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -92,7 +92,7 @@ pub(crate) async fn start(config: &VenueConfig, folder: &Path) -> anyhow::Result
     let join = format!("http://{guests}/e/{join}");
     let url = format!("http://{}", reach.own);
     let serving = Serving {
-        poster: terminal_qr(&join),
+        poster: terminal_qr(&join, std::io::stdout().is_terminal() && std::io::stderr().is_terminal()),
         url: url.clone(),
         event: name,
         join,
@@ -250,12 +250,15 @@ fn rank(ip: IpAddr) -> Option<u8> {
     }
 }
 
-fn terminal_qr(text: &str) -> String {
-    match QrCode::new(text) {
-        // Light on dark, as most terminals are; readers accept both.
-        Ok(code) => code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build(),
-        Err(_) => String::new(),
+/// Dark modules are drawn, light ones left out. `coloured`: black on white whatever the terminal's own colours are,
+/// because not every reader takes a code whose colours are the wrong way round.
+fn terminal_qr(text: &str, coloured: bool) -> String {
+    let Ok(code) = QrCode::new(text) else { return String::new() };
+    let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    if !coloured {
+        return drawn;
     }
+    drawn.lines().map(|line| format!("\x1b[30;107m{line}\x1b[0m\n")).collect()
 }
 
 #[cfg(test)]
