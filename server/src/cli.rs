@@ -138,6 +138,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
             println!("join code           {}", created.join);
             println!("guests' link        <your address>/e/{}", created.join);
             println!("photographer token  {}", created.photographer.reveal());
+            println!("The photographer token is shown only now: put it into FINDME_TOKEN, or a file for --token-file.");
             site.close().await;
             Ok(())
         }
@@ -170,9 +171,14 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         faces: args.faces,
         workers: args.workers,
     };
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))?;
     let server = Server::open(config).await?;
     show_operator_token(server.first_operator_token());
+    if let Some(problem) = server.faces_problem() {
+        tracing::warn!("{problem}");
+    }
     // On standard output, for programs that start the server on port 0.
     println!("listening on http://{}", listener.local_addr()?);
     let shutdown = CancellationToken::new();

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::{io, thread};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -15,9 +15,19 @@ type Work = Box<dyn FnOnce() + Send>;
 #[error("work on a picture was given up")]
 pub(crate) struct GivenUp;
 
+/// A free thread. Work is begun only with one in hand, so nothing ever queues with a picture in its arms, and what may
+/// not wait (a lease) begins after the waiting.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
 /// The pool. Clones share the threads; they end when the last clone is gone and the work is done.
 #[derive(Debug, Clone)]
-pub(crate) struct CpuPool(mpsc::Sender<Work>);
+pub(crate) struct CpuPool {
+    work: mpsc::Sender<Work>,
+    turns: Arc<Semaphore>,
+}
 
 impl CpuPool {
     /// Starts the threads.
@@ -25,9 +35,10 @@ impl CpuPool {
     /// # Errors
     /// When the system has none to give.
     pub(crate) fn new(threads: usize) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::channel::<Work>();
+        let threads = threads.max(1);
+        let (work, receiver) = mpsc::channel::<Work>();
         let receiver = Arc::new(Mutex::new(receiver));
-        for n in 0..threads.max(1) {
+        for n in 0..threads {
             let receiver = Arc::clone(&receiver);
             thread::Builder::new().name(format!("picture-{n}")).spawn(move || {
                 loop {
@@ -38,20 +49,35 @@ impl CpuPool {
                 }
             })?;
         }
-        Ok(Self(sender))
+        Ok(Self { work, turns: Arc::new(Semaphore::new(threads)) })
     }
 
-    /// Does some work on one of the threads, in the order of asking.
+    /// Waits for a free thread, in the order of asking. Whoever stops waiting leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`GivenUp`] when the process is ending.
+    pub(crate) async fn turn(&self) -> Result<Turn, GivenUp> {
+        let permit = self.turns.clone().acquire_owned().await.map_err(|_| GivenUp)?;
+        Ok(Turn { _permit: permit })
+    }
+
+    /// Does some work on the thread that the turn stands for.
     ///
     /// # Errors
     /// [`GivenUp`] when it panicked.
-    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, GivenUp> {
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, GivenUp> {
         let (sender, receiver) = oneshot::channel();
         let work = Box::new(move || {
+            let result = work();
+            drop(turn);
             // Who asked may be gone; then nobody wants the result.
-            let _ = sender.send(work());
+            let _ = sender.send(result);
         });
-        self.0.send(work).map_err(|_| GivenUp)?;
+        self.work.send(work).map_err(|_| GivenUp)?;
         receiver.await.map_err(|_| GivenUp)
     }
 }
@@ -63,8 +89,10 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_answered_and_the_thread_goes_on() {
         let pool = CpuPool::new(1).unwrap();
-        assert_eq!(pool.run(|| panic!("as a decoder might")).await, Err::<(), _>(GivenUp));
-        assert_eq!(pool.run(|| 6 * 7).await, Ok(42));
+        let turn = pool.turn().await.unwrap();
+        assert_eq!(pool.run(turn, || panic!("as a decoder might")).await, Err::<(), _>(GivenUp));
+        let turn = pool.turn().await.unwrap();
+        assert_eq!(pool.run(turn, || 6 * 7).await, Ok(42));
     }
 
     #[tokio::test]
@@ -80,7 +108,7 @@ mod tests {
                     thread::yield_now();
                     now.fetch_sub(1, SeqCst);
                 };
-                pool.run(work).await
+                pool.run(pool.turn().await?, work).await
             })
         });
         for work in work.collect::<Vec<_>>() {

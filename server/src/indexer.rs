@@ -64,9 +64,11 @@ impl Indexer {
     pub(crate) async fn step(&self) -> Result<Step, CatalogError> {
         let mut lease = [0; 16];
         getrandom::fill(&mut lease).map_err(|error| CatalogError::Sql(sqlx::Error::Io(error.into())))?;
+        // The turn comes first: a lease must not run out, and use up an attempt, while selfies have the threads.
+        let Ok(turn) = self.cpu.turn().await else { return Ok(Step::Idle) };
         let Some(claim) = self.catalog.claim_job(lease).await? else { return Ok(Step::Idle) };
         let (this, photo) = (self.clone(), claim.clone());
-        let (outcome, embeddings) = self.cpu.run(move || this.index(&photo)).await.unwrap_or_else(|GivenUp| {
+        let (outcome, embeddings) = self.cpu.run(turn, move || this.index(&photo)).await.unwrap_or_else(|GivenUp| {
             tracing::error!(photo = %claim.photo, "indexing panicked");
             (JobOutcome::Failed("indexing-failed"), Vec::new())
         });

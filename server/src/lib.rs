@@ -187,13 +187,18 @@ impl Server {
     /// # Errors
     /// When the folder is in use, unreadable or damaged. Nothing is ever replaced by something empty.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&config.data).with_context(|| format!("cannot create {}", config.data.display()))?;
+        store::private_dir_if_new(&config.data).with_context(|| format!("cannot create {}", config.data.display()))?;
         let lock = lock(&config.data.join("serve.lock"))?;
         let site = Site::open(&config.data).await?;
         let work = Arc::new(Notify::new());
         let live = Live::new(site.catalog.clone());
         let uploads = Uploads::new(site.catalog.clone(), site.store.clone(), work.clone());
         uploads.recover().await.context("cannot recover unfinished uploads")?;
+        for event in site.catalog.events().await? {
+            if let Err(error) = site.vault.key(event.id) {
+                tracing::error!(event = %event.id, "faces cannot be searched: {error}");
+            }
+        }
         sweep_deleted(&site).await.context("cannot remove the files of deleted photos")?;
         site.catalog.release_leases().await?;
         let faces = load_faces(&config);
@@ -310,7 +315,11 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
-            anyhow::bail!("another server uses this data folder ({} is locked)", path.display())
+            let folder = path.parent().unwrap_or(path).display();
+            anyhow::bail!(
+                "another findme-server or findme-watch --serve uses the data folder {folder}; stop that one, or give \
+                 this one its own with --data"
+            )
         }
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
@@ -332,16 +341,11 @@ fn load_faces(config: &Config) -> FaceState {
     }
     let pack = face::default_pack();
     let Some(models) = &config.models else {
-        let problem = "faces wait: no folder of models was named (--models DIR or FINDME_MODELS)".to_owned();
-        tracing::warn!("{problem}");
-        return FaceState::Waiting(problem);
+        return FaceState::Waiting("faces wait: no folder of models was named (--models DIR or FINDME_MODELS)".into());
     };
     match Engine::open(models, pack) {
         Ok(engine) => FaceState::Ready(Arc::new(engine), pack),
-        Err(error) => {
-            tracing::warn!("faces wait: {error}");
-            FaceState::Waiting(format!("faces wait: {error}"))
-        }
+        Err(error) => FaceState::Waiting(format!("faces wait: {error}")),
     }
 }
 

@@ -11,7 +11,7 @@ use findme_common::protocol::{FaceBox, LiveKind, Match, SelfieResult};
 use findme_common::{EventId, GuestId};
 
 use crate::catalog::{Catalog, CatalogError, GuestEnrolment};
-use crate::cpu::CpuPool;
+use crate::cpu::{CpuPool, GivenUp};
 use crate::face::{Band, Bands, Embedding, Engine, Face, Pack, Purpose};
 use crate::gallery::Gallery;
 use crate::picture::{self, Limits, PictureError, Pixels};
@@ -122,8 +122,10 @@ impl Matching {
     ) -> Result<SelfieResult, SelfieError> {
         let FaceState::Ready(engine, pack) = &self.faces else { return Err(SelfieError::NoModels) };
         let (engine, limits) = (engine.clone(), self.limits);
-        let looked = self.cpu.run(move || look(&engine, &picture, &limits, choice)).await;
-        let embedding = looked.map_err(|error| SelfieError::Fault(error.to_string()))??;
+        let fault = |error: GivenUp| SelfieError::Fault(error.to_string());
+        let turn = self.cpu.turn().await.map_err(fault)?;
+        let looked = self.cpu.run(turn, move || look(&engine, &picture, &limits, choice)).await;
+        let embedding = looked.map_err(fault)??;
         let key = self.vault.key(event).map_err(MatchError::from)?;
         let sealed = key.seal(&embedding.to_bytes()).map_err(MatchError::from)?;
         if !self.catalog.enrol(guest, &pack.name, &sealed).await.map_err(MatchError::from)? {

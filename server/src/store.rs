@@ -54,6 +54,7 @@ impl PhotoStore {
     /// # Errors
     /// When a folder cannot be created or synced.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        private_dir_if_new(root)?;
         for folder in ["staging", "photos", "derived"] {
             fs::create_dir_all(root.join(folder))?;
         }
@@ -271,6 +272,19 @@ fn hash_prefix(file: &mut File, length: u64) -> io::Result<Hasher> {
 
 fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Makes a folder that only its owner can enter: photos and guests are nobody else's business.
+pub(crate) fn private_dir(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    #[cfg(unix)]
+    fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    Ok(())
+}
+
+/// The data folder: private when it is made here, as its owner set it when it was there.
+pub(crate) fn private_dir_if_new(folder: &Path) -> io::Result<()> {
+    if folder.exists() { Ok(()) } else { private_dir(folder) }
 }
 
 /// Makes names in a folder survive a power cut. Windows has no such call and orders names by its own journal.

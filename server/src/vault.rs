@@ -11,7 +11,7 @@ use chacha20poly1305::aead::{Aead, KeyInit};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use findme_common::EventId;
 
-use crate::store::sync_dir;
+use crate::store::{private_dir, sync_dir};
 
 const NONCE: usize = 24;
 
@@ -138,13 +138,6 @@ impl EventKey {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or(VaultError::Damaged)?;
         self.0.decrypt(&XNonce::from(*nonce), sealed).map_err(|_| VaultError::Damaged)
     }
-}
-
-fn private_dir(folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    #[cfg(unix)]
-    fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -289,7 +289,7 @@ impl Config {
             let url = parse_server(&text)?;
             Destination::Server { url, token: find_token(args.token_file, token, file.token_file)? }
         };
-        let (hard, busy) = if args.once { (10, Some(Duration::from_secs(300))) } else { (60, None) };
+        let (hard, busy) = if args.once || args.dry_run { (10, Some(Duration::from_secs(300))) } else { (60, None) };
         let quiet = args.settle.or(file.settle).map_or(DEFAULT_SETTLE, Duration::from_millis);
         let include = if args.include.is_empty() { file.include.unwrap_or_default() } else { args.include };
         let exclude = if args.exclude.is_empty() { file.exclude.unwrap_or_default() } else { args.exclude };
@@ -326,10 +326,9 @@ fn read_config_file(path: &Path) -> Result<ConfigFile, ConfigError> {
 
 fn parse_server(text: &str) -> Result<Url, ConfigError> {
     let problem = |why: &str| ConfigError::Server { text: text.to_owned(), why: why.to_owned() };
-    let url = Url::parse(text).map_err(|error| problem(&error.to_string()))?;
-    match url.scheme() {
-        "http" | "https" if url.has_host() => Ok(url),
-        _ => Err(problem("an address begins with http:// or https://")),
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err(problem("an address begins with http:// or https://, as in https://photos.example")),
     }
 }
 
@@ -367,7 +366,12 @@ fn canonical(folders: &[PathBuf]) -> Result<Vec<PathBuf>, ConfigError> {
         if !folder.is_dir() {
             return Err(problem("is not a folder".into()));
         }
-        fs::read_dir(&folder).map_err(|error| problem(error.to_string()))?;
+        fs::read_dir(&folder).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                problem(format!("this user may not look into it; give yourself the right to read it ({error})"))
+            }
+            _ => problem(error.to_string()),
+        })?;
         found.push(folder);
     }
     // Above sorts before below; the stable order of the rest is what the user typed.

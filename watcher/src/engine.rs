@@ -151,6 +151,10 @@ impl Engine {
     fn gone(&mut self, path: &Path) {
         // One that is being read will say so itself.
         self.failed.remove(path);
+        // A temporary name that became a photo's was not left out.
+        if self.unrecorded.remove(path) {
+            self.totals.skipped = self.totals.skipped.saturating_sub(1);
+        }
         if let Some(followed) = self.settling.get(path)
             && !followed.is_being_read()
         {
@@ -348,10 +352,11 @@ impl Engine {
     }
 
     fn enqueue(&mut self, job: Job) {
-        if self.config.dry_run {
-            return;
-        }
         self.under_way.insert(job.parcel.digest);
+        if self.config.dry_run {
+            let Parcel { path, fingerprint, .. } = &job.parcel;
+            return self.report.tell(&Event::WouldSend { path, bytes: fingerprint.bytes });
+        }
         self.queue.push(job.parcel.fingerprint.mtime_ns, job);
     }
 

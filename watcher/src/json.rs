@@ -164,7 +164,7 @@ pub(crate) fn line(event: &Event<'_>) -> Option<String> {
         Event::Summary { ref totals, exit, took } => {
             Line { exit: Some(exit), ms: Some(milliseconds(took)), ..Line::of_totals(Type::Summary, totals) }
         }
-        Event::Notice(_) => return None,
+        Event::WouldSend { .. } | Event::Notice(_) => return None,
     };
     Some(serde_json::to_string(&line).expect("text keys and plain values cannot fail to serialise"))
 }

@@ -18,6 +18,10 @@ pub(crate) struct Bars {
     files: HashMap<PathBuf, (ProgressBar, Arc<AtomicU64>)>,
 }
 
+/// Columns that stay free behind the last bar, with the cursor before them: the terminal writes `^C` there. At the
+/// edge it would begin a new line, and the bars would be cleared one line too low.
+const ROOM_FOR_ECHO: &str = "    \u{1b}[4D";
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
@@ -25,7 +29,8 @@ fn style(template: &str) -> ProgressStyle {
 impl Default for Bars {
     fn default() -> Self {
         let all = MultiProgress::new();
-        let total = all.add(ProgressBar::new(0).with_style(style("{spinner} {wide_msg} {prefix}")));
+        let template = format!("{{spinner}} {{wide_msg}} {{prefix}}{ROOM_FOR_ECHO}");
+        let total = all.add(ProgressBar::new(0).with_style(style(&template)));
         total.enable_steady_tick(Duration::from_millis(200));
         Self { all, total, files: HashMap::new() }
     }
@@ -67,6 +72,7 @@ impl Bars {
 
     /// Takes the bars away; what was printed stays.
     pub(crate) fn finish(&self) {
+        self.files.values().for_each(|(bar, _)| bar.finish_and_clear());
         self.total.finish_and_clear();
     }
 

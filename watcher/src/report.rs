@@ -66,6 +66,11 @@ pub(crate) enum Event<'a> {
         path: &'a Path,
         bytes: u64,
     },
+    /// With `--dry-run`, in place of sending.
+    WouldSend {
+        path: &'a Path,
+        bytes: u64,
+    },
     Uploaded {
         path: &'a Path,
         digest: Digest,
@@ -101,7 +106,11 @@ pub(crate) enum Event<'a> {
 }
 
 enum Style {
-    Bars(Box<Bars>),
+    Bars {
+        bars: Box<Bars>,
+        /// The line at rest, for as long as it is true.
+        rest: Option<String>,
+    },
     Plain,
     Json,
     Quiet,
@@ -113,6 +122,8 @@ pub(crate) struct Report {
     /// Everything is on this laptop only, so nothing is called safe.
     this_machine_only: bool,
     dry_run: bool,
+    /// With `--dry-run`: photos and bytes that would be sent.
+    would_send: (u64, u64),
     last_line: Instant,
 }
 
@@ -124,15 +135,16 @@ impl std::fmt::Debug for Report {
 
 impl Report {
     pub(crate) fn new(output: Output, dry_run: bool) -> Self {
-        let terminal = io::stderr().is_terminal();
+        // Bars go to standard error; lines that somebody collects from standard output must get there.
+        let terminal = io::stderr().is_terminal() && io::stdout().is_terminal();
         let style = match output {
-            Output::Auto if terminal => Style::Bars(Box::default()),
-            Output::Progress => Style::Bars(Box::default()),
+            Output::Auto if terminal => Style::Bars { bars: Box::default(), rest: None },
+            Output::Progress => Style::Bars { bars: Box::default(), rest: None },
             Output::Auto | Output::Plain => Style::Plain,
             Output::Json => Style::Json,
             Output::Quiet => Style::Quiet,
         };
-        Self { style, this_machine_only: false, dry_run, last_line: Instant::now() }
+        Self { style, this_machine_only: false, dry_run, would_send: (0, 0), last_line: Instant::now() }
     }
 
     /// From now on nothing is called safe.
@@ -142,24 +154,56 @@ impl Report {
 
     /// Tells one thing.
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
+        if let Event::WouldSend { bytes, .. } = event {
+            self.would_send = (self.would_send.0 + 1, self.would_send.1 + bytes);
+        }
         match &self.style {
             Style::Json => match json::line(event) {
-                Some(line) => print_line(&line),
+                Some(line) => {
+                    print_line(&line);
+                    warn_of(event);
+                }
                 None => self.notice(event),
             },
             Style::Quiet => match event {
                 Event::Failed { .. } => self.error_line(event),
-                Event::Serving(serving) => print_line(&format!("guests: {}", serving.join)),
+                Event::Serving(serving) => {
+                    print_line(&format!("guests: {}", serving.join));
+                    warn_of(event);
+                }
                 _ => {}
             },
-            Style::Plain | Style::Bars(_) => {
-                if let (Style::Bars(bars), Event::Summary { .. }) = (&self.style, event) {
-                    bars.finish();
-                }
+            Style::Plain => {
                 if let Some(line) = self.words(event) {
                     self.line(&line);
                 }
             }
+            Style::Bars { .. } => self.tell_with_bars(event),
+        }
+    }
+
+    /// The line at rest stands beside the bars until it is not true any more: one line for each photo would push the
+    /// guests' QR code off the screen.
+    fn tell_with_bars(&mut self, event: &Event<'_>) {
+        let line = self.words(event);
+        let Style::Bars { bars, rest } = &mut self.style else { return };
+        let before = match event {
+            Event::Idle(_) => {
+                *rest = line;
+                return;
+            }
+            Event::Summary { .. } => {
+                bars.finish();
+                rest.take()
+            }
+            Event::Serving(_) | Event::Notice(_) => None,
+            _ => {
+                *rest = None;
+                None
+            }
+        };
+        for line in before.into_iter().chain(line) {
+            self.line(&line);
         }
     }
 
@@ -167,7 +211,10 @@ impl Report {
     pub(crate) fn pulse(&mut self, totals: Totals, sent_bytes: u64) {
         let status = self.status(totals);
         match &mut self.style {
-            Style::Bars(bars) => bars.pulse(status, totals, sent_bytes),
+            Style::Bars { bars, rest } if totals.on_the_way == 0 => {
+                bars.pulse(rest.clone().unwrap_or(status), totals, sent_bytes);
+            }
+            Style::Bars { bars, .. } => bars.pulse(status, totals, sent_bytes),
             Style::Plain if totals.on_the_way > 0 && self.last_line.elapsed() >= SILENCE => self.line(&status),
             _ => {}
         }
@@ -175,14 +222,14 @@ impl Report {
 
     /// A file is being sent.
     pub(crate) fn started(&mut self, path: &Path, bytes: u64, sent: std::sync::Arc<std::sync::atomic::AtomicU64>) {
-        if let Style::Bars(bars) = &mut self.style {
+        if let Style::Bars { bars, .. } = &mut self.style {
             bars.start(path, bytes, sent);
         }
     }
 
     /// A file is not being sent any more.
     pub(crate) fn stopped(&mut self, path: &Path) {
-        if let Style::Bars(bars) = &mut self.style {
+        if let Style::Bars { bars, .. } = &mut self.style {
             bars.stop(path);
         }
     }
@@ -191,10 +238,12 @@ impl Report {
     fn status(&self, totals: Totals) -> String {
         let safe = if self.this_machine_only { "copied on this laptop" } else { "safe" };
         let mut line = format!("{} on the way, {} {safe}", number(totals.on_the_way), number(totals.safe()));
-        for (count, word) in [(totals.skipped, "skipped"), (totals.failed, "failed")] {
-            if count > 0 {
-                line += &format!(", {} {word}", number(count));
-            }
+        if totals.failed > 0 {
+            // In front, where a narrow terminal does not cut it off.
+            line = format!("{} FAILED, {line}", number(totals.failed));
+        }
+        if totals.skipped > 0 {
+            line += &format!(", {} skipped", number(totals.skipped));
         }
         line
     }
@@ -206,10 +255,11 @@ impl Report {
                 serving.warnings.iter().for_each(|warning| text += &format!("! {warning}\n"));
                 text + &format!("This laptop opens {}. Ctrl-C ends it.", serving.url)
             }
-            Event::Found { path, bytes } if self.dry_run => {
-                format!("would look at {} ({})", path.display(), size(*bytes))
-            }
+            Event::WouldSend { path, bytes } => format!("would send {} ({})", path.display(), size(*bytes)),
             Event::Duplicate { path, .. } if self.dry_run => format!("known content: {}", path.display()),
+            Event::Failed { path, reason: FailReason::Truncated, detail: "", .. } => {
+                format!("FAILED {}: its end is missing; copy it again", path.display())
+            }
             Event::Failed { path, reason, detail, .. } => match *detail {
                 "" => format!("FAILED {}: {}", path.display(), reason.words()),
                 detail => format!("FAILED {}: {} ({detail})", path.display(), reason.words()),
@@ -224,6 +274,15 @@ impl Report {
                 format!("skipped {}: not a photo, whatever its name says", path.display())
             }
             Event::Idle(totals) => self.at_rest(*totals),
+            Event::Summary { totals, .. } if self.dry_run => format!(
+                "{} would be sent ({}), {} known before, {} duplicate, {} skipped, {} failed",
+                plural(self.would_send.0, "photo"),
+                size(self.would_send.1),
+                number(totals.known),
+                number(totals.duplicate),
+                number(totals.skipped),
+                number(totals.failed),
+            ),
             Event::Summary { totals, took, .. } => {
                 let took = took.as_secs_f32();
                 let rate = totals.bytes as f32 / 1e6 / took.max(0.001);
@@ -248,16 +307,20 @@ impl Report {
     }
 
     fn at_rest(&self, totals: Totals) -> String {
-        let photos = number(totals.safe());
-        if self.dry_run {
-            return "nothing was sent or recorded".to_owned();
-        }
-        if self.this_machine_only {
-            return format!("{photos} photos copied on this laptop only: not a backup");
-        }
-        match totals.failed {
-            0 => format!("all {photos} photos are safe on the server; you may close the lid"),
-            failed => format!("{photos} photos are safe on the server, {} FAILED and are not", number(failed)),
+        let photos = plural(totals.safe(), "photo");
+        let (are, failed) = (if totals.safe() == 1 { "is" } else { "are" }, number(totals.failed));
+        match (totals.safe(), totals.failed) {
+            _ if self.dry_run => "nothing was sent or recorded".to_owned(),
+            (0, 0) if totals.duplicate == 0 => "no photos here yet".to_owned(),
+            (0, 0) => format!("nothing new: {} known from elsewhere", plural(totals.duplicate, "photo")),
+            // The warning comes first: a narrow terminal cuts the end off.
+            (_, 0) if self.this_machine_only => format!("not a backup: {photos} copied on this laptop only"),
+            (_, _) if self.this_machine_only => {
+                format!("{failed} FAILED; not a backup: {photos} copied on this laptop only")
+            }
+            (1, 0) => "the photo is safe on the server; you may close the lid".to_owned(),
+            (_, 0) => format!("all {photos} are safe on the server; you may close the lid"),
+            (_, _) => format!("{photos} {are} safe on the server, {failed} FAILED and not"),
         }
     }
 
@@ -277,8 +340,17 @@ impl Report {
     fn line(&mut self, line: &str) {
         self.last_line = Instant::now();
         match &self.style {
-            Style::Bars(bars) => bars.line(line),
+            Style::Bars { bars, .. } => bars.line(line),
             _ => print_line(line),
+        }
+    }
+}
+
+/// Where standard output is for a program, what keeps guests away is told beside it.
+fn warn_of(event: &Event<'_>) {
+    if let Event::Serving(serving) = event {
+        for warning in &serving.warnings {
+            let _ = writeln!(io::stderr(), "! {warning}");
         }
     }
 }
@@ -302,6 +374,10 @@ fn number(n: u64) -> String {
     text
 }
 
+fn plural(n: u64, word: &str) -> String {
+    format!("{} {word}{}", number(n), if n == 1 { "" } else { "s" })
+}
+
 fn size(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
@@ -319,12 +395,18 @@ mod tests {
         let done = Totals { known: 1000, uploaded: 204, ..Totals::default() };
         let words = |this_machine_only, totals| report(this_machine_only).words(&Event::Idle(totals)).unwrap();
         assert_eq!(words(false, done), "all 1,204 photos are safe on the server; you may close the lid");
-        let failed = words(false, Totals { failed: 2, ..done });
-        assert!(failed.contains("2 FAILED") && !failed.contains("lid"), "{failed}");
+        for this_machine_only in [false, true] {
+            let failed = words(this_machine_only, Totals { failed: 2, ..done });
+            assert!(failed.contains("2 FAILED") && !failed.contains("lid"), "{failed}");
+            let none = words(this_machine_only, Totals::default());
+            assert_eq!(none, "no photos here yet", "nothing is safe where nothing is");
+        }
         let local = words(true, done);
         assert!(local.contains("not a backup") && !local.contains("lid") && !local.contains("safe"), "{local}");
         let on_the_way = report(true).status(Totals { on_the_way: 12, ..done });
         assert_eq!(on_the_way, "12 on the way, 1,204 copied on this laptop");
+        let failed = report(true).status(Totals { failed: 2, ..done });
+        assert!(failed.starts_with("2 FAILED"), "{failed}");
     }
 
     #[test]

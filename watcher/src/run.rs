@@ -62,7 +62,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<Shutdown>) -> Res
         Destination::Venue(_) => return Err((Exit::Usage, "this program was built without --serve".into())),
     };
     let server = Server::new(url, &token).map_err(|error: BuildError| fatal(&error))?;
-    if server.is_this_machine() {
+    if server.is_this_machine().await {
         report.on_this_machine_only();
     }
     let manifest = open_manifest(&config, token.event).map_err(|error| (exit_of(&error), error.to_string()))?;
@@ -104,7 +104,11 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<Shutdown>) -> Res
 /// What is about to happen, in one line.
 fn beginning(config: &Config, server: &Server) -> String {
     let folders: Vec<_> = config.folders.iter().map(|folder| folder.display().to_string()).collect();
-    let what = if config.once { "sending what is in" } else { "watching" };
+    let what = match (config.dry_run, config.once) {
+        (true, _) => "looking through",
+        (false, true) => "sending what is in",
+        (false, false) => "watching",
+    };
     format!("{what} {} → {}", folders.join(", "), server.url("/"))
 }
 
@@ -290,7 +294,11 @@ impl Driver {
         let silent = since.max(self.engine.server.last_answer.at()).elapsed();
         match self.engine.config.give_up {
             Some(limit) if silent >= limit => {
-                let line = format!("no answer from the server for {} s", silent.as_secs());
+                let line = format!(
+                    "no answer from the server at {} for {} s; the next run goes on from here",
+                    self.engine.server.url("/"),
+                    silent.as_secs()
+                );
                 Err((Exit::NoAnswer, line))
             }
             _ => Ok(()),

@@ -2,6 +2,7 @@
 //!
 //! Only an answer that could come from nobody else counts: whatever a captive portal or a proxy says is nobody's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -16,6 +17,8 @@ use crate::journal::WriteError;
 
 /// A request without a large body is answered within this time or not at all.
 const SHORT: Duration = Duration::from_secs(30);
+/// A name that is not found within this time is another machine's.
+const LOOK_UP: Duration = Duration::from_secs(2);
 /// A problem body that is longer is none.
 const MOST_PROBLEM_BYTES: usize = 64 * 1024;
 
@@ -143,12 +146,19 @@ impl Server {
     }
 
     /// Whether the server is this machine, so that nothing is safe from its loss.
-    pub(crate) fn is_this_machine(&self) -> bool {
-        match self.base.host_str() {
-            Some("localhost" | "[::1]") => true,
-            Some(host) => host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
-            None => false,
-        }
+    pub(crate) async fn is_this_machine(&self) -> bool {
+        let host = self.base.host_str().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let addresses = match host.parse::<IpAddr>() {
+            Ok(ip) => vec![ip],
+            Err(_) if host == "localhost" => return true,
+            Err(_) => match tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((host, 0))).await {
+                Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect(),
+                _ => return false,
+            },
+        };
+        // Only a machine's own addresses can be bound, whatever its interfaces are called.
+        addresses.iter().any(|ip| ip.is_loopback() || std::net::UdpSocket::bind((*ip, 0)).is_ok())
     }
 
     /// The address of a path on the server. What the server itself named may or may not repeat the prefix.
@@ -249,7 +259,9 @@ pub(crate) fn away(error: &reqwest::Error) -> Failure {
 
 /// Somebody answered who is not the server.
 pub(crate) fn not_ours(what: &str) -> Failure {
-    Failure::Away(format!("the answer is not a FindMe server's ({what}); is there a Wi-Fi login page in the way?"))
+    Failure::Away(format!(
+        "the answer is not a FindMe server's ({what}); is --server right, or is there a Wi-Fi login page in the way?"
+    ))
 }
 
 /// The head of an answer.
@@ -309,6 +321,8 @@ impl Answer {
             (507, _) => Failure::Full { after: self.after() },
             (429 | 503 | 423, _) => Failure::Busy { why: self.words(), after: self.after() },
             (502 | 504 | 511, _) => Failure::Away(format!("no answer from the server ({})", self.words())),
+            // What a web server says that has never heard of uploads.
+            (404 | 405 | 501, _) if !self.is_ours() => not_ours(&self.words()),
             (500..=599, _) => Failure::Again { why: self.words(), tries: None },
             (413, _) => refused(FailReason::TooLarge),
             (415, _) => refused(FailReason::UnsupportedMediaType),
@@ -316,6 +330,25 @@ impl Answer {
             (422, _) => refused(FailReason::Rejected),
             (400..=499, _) => Failure::Again { why: self.words(), tries: Some(5) },
             _ => not_ours(&self.words()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_at_an_address_of_this_machine_is_this_machine() {
+        let token = "fmp.00112233445566778899aabbccddeeff.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let server = |url: &str| Server::new(url.parse().unwrap(), &token.parse().unwrap()).unwrap();
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        for own in ["http://127.0.0.1:1", "http://localhost", "http://[::1]:1/x", "http://0.0.0.0:8420"] {
+            assert!(server(own).is_this_machine().await, "{own}");
+        }
+        // Addresses that are reserved for documentation are nobody's.
+        for other in ["http://192.0.2.1", "https://[2001:db8::1]"] {
+            assert!(!server(other).is_this_machine().await, "{other}");
         }
     }
 }

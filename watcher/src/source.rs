@@ -86,6 +86,8 @@ struct Root {
     path: PathBuf,
     /// Device and file number of the folder that is there now; `None` while it is not.
     identity: Option<(u64, u64)>,
+    /// The photographer was told that it went away.
+    told_gone: bool,
     /// Time between listings.
     every: Duration,
     next_scan: Instant,
@@ -118,7 +120,7 @@ impl Source {
         let now = Instant::now();
         let roots = roots
             .into_iter()
-            .map(|path| Root { path, identity: None, every: RESCAN, next_scan: now, watcher: None })
+            .map(|path| Root { path, identity: None, told_gone: false, every: RESCAN, next_scan: now, watcher: None })
             .collect();
         Self {
             roots,
@@ -285,11 +287,15 @@ impl Source {
             }
             root.identity = identity;
             root.watcher = None;
+            let back = std::mem::replace(&mut root.told_gone, identity.is_none());
             let path = root.path.clone();
             self.watched.retain(|folder| !folder.starts_with(&path));
             if identity.is_none() {
                 self.tell(Told::Notice(format!("{} is not there; waiting for it to come back", path.display())))?;
                 continue;
+            }
+            if back {
+                self.tell(Told::Notice(format!("{} is there again", path.display())))?;
             }
             self.arm(n)?;
             self.roots[n].next_scan = Instant::now();

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use findme_common::PhotographerToken;
 use findme_common::manifest::PathText;
 use findme_server::{NewEvent, Server};
@@ -53,11 +53,16 @@ struct RememberedFolder {
 
 /// Starts the server, with the folder's event in it.
 pub(crate) async fn start(config: &VenueConfig, folder: &Path) -> anyhow::Result<Venue> {
-    let listener = TcpListener::bind(config.listen).await.with_context(|| {
-        format!(
-            "{} is taken or not this machine's; choose another with --listen, for example 0.0.0.0:8421",
-            config.listen
-        )
+    let listen = config.listen;
+    let listener = TcpListener::bind(listen).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow!(
+            "{listen} is taken, perhaps by another findme-watch --serve: stop that one, or choose another port with \
+             --listen, for example 0.0.0.0:8421"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            anyhow!("{listen} is not an address of this machine; 0.0.0.0:{} stands for all it has", listen.port())
+        }
+        _ => anyhow!("cannot listen on {listen} ({error}); choose another with --listen, for example 0.0.0.0:8420"),
     })?;
     let listen = listener.local_addr()?;
     let reach = Reach::of(listen);
@@ -87,7 +92,7 @@ pub(crate) async fn start(config: &VenueConfig, folder: &Path) -> anyhow::Result
     let join = format!("http://{guests}/e/{join}");
     let url = format!("http://{}", reach.own);
     let serving = Serving {
-        poster: terminal_qr(&join),
+        poster: terminal_qr(&join, std::io::stdout().is_terminal() && std::io::stderr().is_terminal()),
         url: url.clone(),
         event: name,
         join,
@@ -187,6 +192,8 @@ struct Reach {
     own: SocketAddr,
     /// By guests; `None` when by nobody.
     guests: Option<SocketAddr>,
+    /// It listens on every address there is.
+    everywhere: bool,
     /// Other addresses that guests may be able to reach.
     others: Vec<SocketAddr>,
 }
@@ -203,22 +210,21 @@ impl Reach {
     fn among(listen: SocketAddr, addresses: &[IpAddr]) -> Self {
         let (ip, port) = (listen.ip(), listen.port());
         if !ip.is_unspecified() {
-            return Self { own: listen, guests: (!ip.is_loopback()).then_some(listen), others: Vec::new() };
+            let guests = (!ip.is_loopback()).then_some(listen);
+            return Self { own: listen, guests, everywhere: false, others: Vec::new() };
         }
         let mut reachable =
             addresses.iter().filter(|a| ip.is_ipv6() || a.is_ipv4()).map(|ip| SocketAddr::new(*ip, port));
         let own = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
-        Self { own, guests: reachable.next(), others: reachable.collect() }
+        Self { own, guests: reachable.next(), everywhere: true, others: reachable.collect() }
     }
 
     fn warnings(&self) -> Vec<String> {
         let alone = "phones cannot reach this laptop: it has no address in a network. Join a Wi-Fi, then start again";
-        let only_own = "phones cannot reach this laptop: --listen names an address that only it can use";
+        let only_own = "phones cannot reach this laptop: --listen names an address that only it can use. With 0.0.0.0";
         match self.guests {
-            None if self.own.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST) && self.others.is_empty() => {
-                vec![format!("{alone} (or {only_own})")]
-            }
-            None => vec![only_own.to_owned()],
+            None if self.everywhere => vec![alone.to_owned()],
+            None => vec![format!("{only_own}:{} they can", self.own.port())],
             Some(_) if !self.others.is_empty() => {
                 let others: Vec<_> = self.others.iter().map(|other| format!("http://{other}")).collect();
                 vec![format!("also under {}; choose one with --listen", others.join(", "))]
@@ -244,12 +250,15 @@ fn rank(ip: IpAddr) -> Option<u8> {
     }
 }
 
-fn terminal_qr(text: &str) -> String {
-    match QrCode::new(text) {
-        // Light on dark, as most terminals are; readers accept both.
-        Ok(code) => code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build(),
-        Err(_) => String::new(),
+/// Dark modules are drawn, light ones left out. `coloured`: black on white whatever the terminal's own colours are,
+/// because not every reader takes a code whose colours are the wrong way round.
+fn terminal_qr(text: &str, coloured: bool) -> String {
+    let Ok(code) = QrCode::new(text) else { return String::new() };
+    let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
+    if !coloured {
+        return drawn;
     }
+    drawn.lines().map(|line| format!("\x1b[30;107m{line}\x1b[0m\n")).collect()
 }
 
 #[cfg(test)]
@@ -278,9 +287,12 @@ mod tests {
 
     #[test]
     fn it_says_when_phones_cannot_reach_it() {
-        for reach in [among("127.0.0.1:8420", &["192.168.1.7"]), among("0.0.0.0:8420", &[])] {
+        for (reach, way_out) in
+            [(among("127.0.0.1:8420", &["192.168.1.7"]), "0.0.0.0:8420"), (among("0.0.0.0:8420", &[]), "Join a Wi-Fi")]
+        {
             assert_eq!(reach.guests, None);
-            assert!(reach.warnings()[0].contains("phones cannot reach"));
+            let warning = &reach.warnings()[0];
+            assert!(warning.contains("phones cannot reach") && warning.contains(way_out), "{warning}");
         }
         assert_eq!(rank("169.254.3.4".parse().unwrap()), None);
         assert_eq!(rank("fe80::1".parse().unwrap()), None);

@@ -47,7 +47,11 @@ impl Engine {
                 self.reached();
                 self.received(&job, received, now);
             }
-            Err(Failure::TokenRefused(why)) => return Err(Fatal::TokenRefused(why)),
+            Err(Failure::TokenRefused(why)) => {
+                // It is left for the next run, and counted so.
+                self.queue.push(job.parcel.fingerprint.mtime_ns, job);
+                return Err(Fatal::TokenRefused(why));
+            }
             Err(Failure::Manifest(error)) => return Err(Fatal::Manifest(error)),
             Err(failure @ Failure::Away(_)) => self.wait_for_server(job, now, None, &failure),
             Err(failure @ (Failure::Busy { after, .. } | Failure::Full { after })) => {
