@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use findme_common::PhotoId;
 use serde::Deserialize;
 
-use crate::support::{Laptop, asset, not_tested, peak_memory, say};
+use crate::support::{Laptop, asset, not_tested, peak_memory, say, wait_within};
 use crate::venue::{serving, venue};
 
 #[derive(Deserialize)]
@@ -21,7 +21,7 @@ struct Truth {
 
 /// Photos, guests, megapixels.
 fn size() -> (u32, u32, u32) {
-    if std::env::var("FINDME_EVENT").as_deref() == Ok("full") { (60, 12, 24) } else { (24, 8, 12) }
+    if std::env::var("FINDME_EVENT").as_deref() == Ok("full") { (60, 12, 24) } else { (16, 6, 12) }
 }
 
 fn make_event(shared: &Path, out: &Path) -> bool {
@@ -58,6 +58,9 @@ async fn guests_get_their_photos_and_nobody_elses() {
     command.env("FINDME_LOG", "warn,findme_server=info").env("NO_COLOR", "1");
     let mut watch = laptop.start(command);
     let event = serving(&mut watch).await;
+    // Unoptimised builds take many seconds a photo.
+    let patience = Duration::from_secs(30) * truth.photos.len() as u32;
+    wait_within(patience, "the event to be indexed", async || (watch.said("idle") == 1).then_some(())).await;
     let idle = watch.wait_for("idle", 1).await;
     let run = began.elapsed();
     assert_eq!(idle["uploaded"], truth.photos.len(), "every photo has its receipt: {idle}");

@@ -11,7 +11,7 @@ use reqwest::StatusCode;
 use tempfile::TempDir;
 
 use super::guest::{Guest, client};
-use super::wait_for;
+use super::{PATIENCE, wait_for, wait_within};
 
 /// A server with a data folder of its own; both end with it.
 pub(crate) struct Server {
@@ -209,7 +209,8 @@ impl Event {
 
     /// Waits until no job of the event can run.
     pub(crate) async fn rest(&self) -> Counts {
-        wait_for("the server to have indexed everything", async || {
+        // Unoptimised builds take many seconds a photo.
+        wait_within(4 * PATIENCE, "the server to have indexed everything", async || {
             let counts = self.counts().await;
             (counts.runnable == 0).then_some(counts)
         })

@@ -217,7 +217,8 @@ impl Watch {
 
     /// Waits for its end.
     pub(crate) async fn end(mut self) -> Run {
-        let deadline = Instant::now() + PATIENCE;
+        // It ends when the server has indexed everything, which takes unoptimised builds long.
+        let deadline = Instant::now() + 4 * PATIENCE;
         let exit = loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status.code().expect("nobody killed it"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,6 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::App;
 use super::auth::{COOKIE, Session};
 use super::problem::{ApiError, ApiResult};
+use super::uploads::{answer, idle_limited, shared};
+use crate::catalog::Guest;
 use crate::clock::{now_ms, rfc3339};
 use crate::matching::SelfieError;
 
@@ -68,6 +70,20 @@ pub(crate) struct SelfieQuery {
 pub(crate) async fn selfie(
     State(app): State<Arc<App>>,
     Session(guest): Session,
+    query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    // A refusal comes before the picture was read: a phone must still get to read it.
+    let body = shared(body);
+    let request = Request::from_parts(parts, Body::from_stream(idle_limited(&body)));
+    let result = selfie_inner(app, guest, query, request).await;
+    answer(result.map(IntoResponse::into_response), &body).await
+}
+
+async fn selfie_inner(
+    app: Arc<App>,
+    guest: Guest,
     query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> ApiResult<Json<SelfieResult>> {

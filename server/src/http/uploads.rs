@@ -168,7 +168,7 @@ fn standing_response(status: StatusCode, standing: &Standing) -> Response {
 
 /// Gives the answer; one that came early first reads on for a while, so that the client does not see a broken pipe
 /// instead of it.
-async fn answer(result: ApiResult, body: &SharedBody) -> Response {
+pub(super) async fn answer(result: ApiResult, body: &SharedBody) -> Response {
     let error = match result {
         Ok(response) => return response,
         Err(error) => error,
@@ -191,15 +191,15 @@ async fn answer(result: ApiResult, body: &SharedBody) -> Response {
     response
 }
 
-/// A request's body, read by the upload's own task and, when that refused it, drained by the request.
-type SharedBody = Arc<Mutex<BodyDataStream>>;
+/// A request's body, read by whoever wants it and, when that refused it, drained by [`answer`].
+pub(super) type SharedBody = Arc<Mutex<BodyDataStream>>;
 
-fn shared(body: Body) -> SharedBody {
+pub(super) fn shared(body: Body) -> SharedBody {
     Arc::new(Mutex::new(body.into_data_stream()))
 }
 
 /// A client that sends nothing for a while is gone: its connection is given up, what arrived is kept.
-fn idle_limited(body: &SharedBody) -> impl Stream<Item = Result<Bytes, BodyEnded>> + Unpin + Send + 'static {
+pub(super) fn idle_limited(body: &SharedBody) -> impl Stream<Item = Result<Bytes, BodyEnded>> + Unpin + Send + 'static {
     Box::pin(futures_util::stream::unfold(body.clone(), |body| async {
         let next = tokio::time::timeout(super::BODY_IDLE, async { body.lock().await.next().await }).await;
         let item = match next {
@@ -212,8 +212,9 @@ fn idle_limited(body: &SharedBody) -> impl Stream<Item = Result<Bytes, BodyEnded
 }
 
 /// The body ended before its end.
-#[derive(Debug)]
-struct BodyEnded;
+#[derive(Debug, thiserror::Error)]
+#[error("the body ended before its end")]
+pub(super) struct BodyEnded;
 
 fn require_tus(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get(h::TUS_RESUMABLE) {
