@@ -72,11 +72,14 @@ impl Indexer {
             tracing::error!(photo = %claim.photo, "indexing panicked");
             (JobOutcome::Failed("indexing-failed"), Vec::new())
         });
+        let start = Instant::now();
         let guests = self.matching.guests_in(claim.event, &embeddings).await;
         let find = |enrolments: &[GuestEnrolment]| guests.find(enrolments);
         if !self.catalog.complete_job(&claim, &outcome, &Matcher { pack: guests.pack(), find: &find }).await? {
             tracing::warn!(photo = %claim.photo, "lease ran out; another worker has the photo");
         }
+        // Includes the commit: the guests are looked for inside the photo's own transaction.
+        tracing::info!(photo = %claim.photo, match_ms = start.elapsed().as_secs_f64() * 1e3, "matched and recorded");
         self.live.wake();
         Ok(Step::Done)
     }
