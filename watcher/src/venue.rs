@@ -250,20 +250,30 @@ fn rank(ip: IpAddr) -> Option<u8> {
     }
 }
 
-/// Dark modules are drawn, light ones left out. `coloured`: black on white whatever the terminal's own colours are,
-/// because not every reader takes a code whose colours are the wrong way round.
+/// Light modules and the border are drawn, dark ones left out. `coloured`: drawn white on black whatever the terminal's own
+/// colours are, because not every reader takes a code whose colours are the wrong way round.
 fn terminal_qr(text: &str, coloured: bool) -> String {
     let Ok(code) = QrCode::new(text) else { return String::new() };
     let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
     if !coloured {
         return drawn;
     }
-    drawn.lines().map(|line| format!("\x1b[30;107m{line}\x1b[0m\n")).collect()
+    drawn.lines().map(|line| format!("\x1b[97;40m{line}\x1b[0m\n")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_border_of_a_code_is_drawn_and_its_colours_are_fixed() {
+        let plain = terminal_qr("http://192.0.2.1:8420/e/0123456789", false);
+        let first = plain.lines().next().unwrap();
+        assert!(first.chars().all(|c| c == '█'), "the border is light, so it is drawn: {first}");
+        let coloured = terminal_qr("http://192.0.2.1:8420/e/0123456789", true);
+        assert_eq!(coloured.lines().count(), plain.lines().count());
+        assert!(coloured.lines().all(|line| line.starts_with("\x1b[97;40m") && line.ends_with("\x1b[0m")));
+    }
 
     fn among(listen: &str, addresses: &[&str]) -> Reach {
         let addresses: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
