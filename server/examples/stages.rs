@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use findme_common::PhotoId;
-use findme_server::face::{Band, Embedding, Engine, Face, Purpose, Threshold, Timings, default_pack};
+use findme_common::protocol::Band;
+use findme_server::face::{Embedding, Engine, Face, Purpose, Threshold, Timings, default_pack};
 use findme_server::gallery::Gallery;
 use findme_server::picture::{self, Limits};
 use serde::Deserialize;

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use findme_common::protocol::{FaceBox, LiveKind, Match, SelfieResult};
+use findme_common::protocol::{Band, FaceBox, LiveKind, Match, SelfieResult};
 use findme_common::{EventId, GuestId};
 
 use crate::catalog::{Catalog, CatalogError, GuestEnrolment};
 use crate::cpu::{CpuPool, GivenUp};
-use crate::face::{Band, Bands, Embedding, Engine, Face, Pack, Purpose};
+use crate::face::{Bands, Embedding, Engine, Face, Pack, Purpose};
 use crate::gallery::Gallery;
 use crate::picture::{self, Limits, PictureError, Pixels};
 use crate::vault::{EventKey, Vault, VaultError};

@@ -17,7 +17,7 @@ pub use detect::{Detection, Rect};
 pub use embedding::{DIMENSIONS, Embedding, STORED_BYTES, Similarity};
 pub use engine::{Engine, EngineError, Face, MIN_FACE, Purpose, Timings};
 pub use pack::{Channels, DetectorSpec, EmbedderSpec, ModelError, ModelFile, Pack, Source, default_pack, packs};
-pub use threshold::{Band, Bands, Impostors, Threshold, Thresholds};
+pub use threshold::{Bands, Impostors, Threshold, Thresholds};
 
 #[cfg(test)]
 mod tests;

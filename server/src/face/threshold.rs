@@ -3,6 +3,7 @@
 //! «you» is fixed. «maybe» asks for more the more faces there are, because each further face is a further chance to take
 //! somebody else for the guest: it is set so that at most one stranger is expected in a search.
 
+use findme_common::protocol::Band;
 use serde::Deserialize;
 
 use super::embedding::Similarity;
@@ -58,15 +59,6 @@ pub struct Bands {
     pub you: Threshold,
     /// «maybe you?» from here up to `you`; never above it.
     pub maybe: Threshold,
-}
-
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Band {
-    /// Shown without a question.
-    You,
-    /// Shown with one.
-    Maybe,
 }
 
 impl Bands {

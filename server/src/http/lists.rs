@@ -1,11 +1,13 @@
 //! Lists: keyset pages with the event's version as their `ETag`, so that an unchanged list costs one small query.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use findme_common::PhotoId;
 use findme_common::protocol::{Band, Code, Counts, Match, NameList, PhotoItem, PhotoList, PhotoState};
 use serde::{Deserialize, Serialize};
 
@@ -75,10 +77,10 @@ pub(crate) async fn my_photos(
         return Ok(not_modified(&tag));
     }
     let result = app.matching.find_guest(guest.event, guest.id).await?;
-    let bands = [(Band::You, &result.you), (Band::Maybe, &result.maybe)];
-    let matches: Vec<(Band, Match)> =
-        bands.iter().flat_map(|(band, found)| found.iter().map(|m| (*band, *m))).collect();
-    let ids: Vec<_> = matches.iter().map(|(_, m)| m.photo).collect();
+    let band_of = |band, found: &[Match]| found.iter().map(move |m| (m.photo, band)).collect::<Vec<_>>();
+    let bands: HashMap<PhotoId, Band> =
+        [band_of(Band::You, &result.you), band_of(Band::Maybe, &result.maybe)].into_iter().flatten().collect();
+    let ids: Vec<PhotoId> = bands.keys().copied().collect();
     let mut shown = app.catalog.shown_photos(guest.event, &ids).await?;
     shown.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
     let counts = count(shown.iter().map(|(_, item)| item));
@@ -86,10 +88,7 @@ pub(crate) async fn my_photos(
     let mut rest = shown.into_iter().filter(|(seq, _)| page.after.is_none_or(|after| *seq < after));
     let taken: Vec<(i64, PhotoItem)> = rest.by_ref().take(limit).collect();
     let next = rest.next().and(taken.last()).map(|(seq, _)| seq.to_string());
-    let photos = taken.into_iter().map(|(_, item)| {
-        let band = matches.iter().find(|(_, m)| m.photo == item.id).map(|(band, _)| *band);
-        PhotoItem { band, ..item }
-    });
+    let photos = taken.into_iter().map(|(_, item)| PhotoItem { band: bands.get(&item.id).copied(), ..item });
     Ok(list(&tag, &PhotoList { photos: photos.collect(), next, counts }))
 }
 
