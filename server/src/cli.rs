@@ -1,16 +1,17 @@
-//! The command line of `findme-server`: flags over environment over defaults.
+//! The command line of `findme-server`: one file per kind of command.
 
-use std::net::SocketAddr;
+mod event;
+mod serve;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use findme_common::EventId;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Faces, NewEvent, Server, Site, face};
+use crate::face;
+use event::{EventCommand, TokenCommand};
+use serve::ServeArgs;
 
 /// Stores an event's photos, finds the faces in them, lets each guest find theirs.
 #[derive(Debug, Parser)]
@@ -38,36 +39,6 @@ enum Command {
 }
 
 #[derive(Debug, Subcommand)]
-enum EventCommand {
-    /// Create an event; prints its join code and a first photographer token.
-    Create {
-        /// Name that guests see.
-        name: String,
-        #[command(flatten)]
-        data: DataArg,
-    },
-    /// List all events, newest first.
-    List {
-        #[command(flatten)]
-        data: DataArg,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum TokenCommand {
-    /// Create a photographer token for a further machine.
-    Create {
-        /// Id of the event.
-        event: EventId,
-        /// Which machine it is for.
-        #[arg(long, default_value = "machine")]
-        label: String,
-        #[command(flatten)]
-        data: DataArg,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 enum ModelsCommand {
     /// List the packs, their files, licences and sources.
     List,
@@ -78,27 +49,6 @@ struct DataArg {
     /// Folder of the catalogue, the photos and the keys [default: the system's data folder].
     #[arg(long, env = "FINDME_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct ServeArgs {
-    #[command(flatten)]
-    data: DataArg,
-    /// Address to listen on.
-    #[arg(long, env = "FINDME_LISTEN", default_value = "127.0.0.1:8420", value_name = "ADDR")]
-    listen: SocketAddr,
-    /// What guests' links begin with [default: taken from each request].
-    #[arg(long, env = "FINDME_PUBLIC_URL", value_name = "URL")]
-    public_url: Option<String>,
-    /// Folder with the model files; only read.
-    #[arg(long, env = "FINDME_MODELS", value_name = "DIR")]
-    models: Option<PathBuf>,
-    /// How faces are found.
-    #[arg(long, env = "FINDME_FACES", value_enum, default_value_t)]
-    faces: Faces,
-    /// Photos that are indexed at the same time [default: one per core].
-    #[arg(long, env = "FINDME_WORKERS", value_name = "N")]
-    workers: Option<usize>,
 }
 
 /// The program: reads the command line, does it, reports one clear line when it cannot.
@@ -129,61 +79,14 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve(args) => serve(args).await,
-        Command::Event(EventCommand::Create { name, data }) => {
-            let site = Site::open(&folder(data)?).await?;
-            show_operator_token(site.first_operator_token.as_ref());
-            let created = site.create_event(NewEvent { name }).await?;
-            println!("event               {}", created.id);
-            println!("join code           {}", created.join);
-            println!("guests' link        <your address>/e/{}", created.join);
-            println!("photographer token  {}", created.photographer.reveal());
-            println!("The photographer token is shown only now: put it into FINDME_TOKEN, or a file for --token-file.");
-            site.close().await;
-            Ok(())
-        }
-        Command::Event(EventCommand::List { data }) => {
-            let site = Site::open(&folder(data)?).await?;
-            for (id, name, join) in site.events().await? {
-                println!("{id}  {join}  {name}");
-            }
-            site.close().await;
-            Ok(())
-        }
-        Command::Token(TokenCommand::Create { event, label, data }) => {
-            let site = Site::open(&folder(data)?).await?;
-            println!("{}", site.create_photographer_token(event, &label).await?.reveal());
-            site.close().await;
-            Ok(())
-        }
+        Command::Serve(args) => serve::serve(args).await,
+        Command::Event(command) => event::event(command).await,
+        Command::Token(command) => event::token(command).await,
         Command::Models(ModelsCommand::List) => {
             list_models();
             Ok(())
         }
     }
-}
-
-async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let config = Config {
-        data: folder(args.data)?,
-        public_url: args.public_url,
-        models: args.models,
-        faces: args.faces,
-        workers: args.workers,
-    };
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))?;
-    let server = Server::open(config).await?;
-    show_operator_token(server.first_operator_token());
-    if let Some(problem) = server.faces_problem() {
-        tracing::warn!("{problem}");
-    }
-    // On standard output, for programs that start the server on port 0.
-    println!("listening on http://{}", listener.local_addr()?);
-    let shutdown = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(shutdown.clone()));
-    server.serve(listener, shutdown).await
 }
 
 fn show_operator_token(token: Option<&findme_common::OperatorToken>) {
@@ -214,27 +117,6 @@ fn list_models() {
             }
         }
     }
-}
-
-/// Ctrl-C, and on Unix also SIGTERM: what service managers send.
-async fn cancel_on_signal(shutdown: CancellationToken) {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = tokio::signal::ctrl_c() => {}
-                    _ = terminate.recv() => {}
-                }
-            }
-            Err(_) => drop(tokio::signal::ctrl_c().await),
-        }
-    }
-    #[cfg(not(unix))]
-    drop(tokio::signal::ctrl_c().await);
-    tracing::info!("stopping");
-    shutdown.cancel();
 }
 
 #[cfg(test)]

@@ -64,6 +64,13 @@ pub struct Config {
     pub workers: Option<usize>,
 }
 
+impl Config {
+    /// Everything as it is by default, in this data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self { data: data.into(), public_url: None, models: None, faces: Faces::default(), workers: None }
+    }
+}
+
 /// How faces are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Faces {
@@ -370,7 +377,7 @@ mod tests {
     use super::*;
 
     fn config(data: &Path) -> Config {
-        Config { data: data.into(), public_url: None, models: None, faces: Faces::Off, workers: Some(1) }
+        Config { faces: Faces::Off, workers: Some(1), ..Config::new(data) }
     }
 
     #[tokio::test]

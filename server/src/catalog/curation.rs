@@ -15,11 +15,12 @@ impl Catalog {
         let mut tx = self.begin().await?;
         let mut changed = 0;
         for id in ids {
-            let done = sqlx::query("UPDATE photos SET hidden = ? WHERE event = ? AND id = ? AND hidden <> ?")
-                .bind(hidden)
+            let visibility = if hidden { "hidden" } else { "shown" };
+            let done = sqlx::query("UPDATE photos SET visibility = ? WHERE event = ? AND id = ? AND visibility <> ?")
+                .bind(visibility)
                 .bind(event.as_bytes().as_slice())
                 .bind(id.as_bytes().as_slice())
-                .bind(hidden)
+                .bind(visibility)
                 .execute(&mut *tx)
                 .await?;
             if done.rows_affected() == 1 {

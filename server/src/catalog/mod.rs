@@ -103,8 +103,14 @@ impl Catalog {
 
     /// Embedded by hand: sqlx's `migrate!` would need its macro crates, which double the build of this crate's tree.
     fn migrations() -> Migrator {
-        let sql = include_str!("../../migrations/0001_init.sql").into_sql_str();
-        Migrator::with_migrations(vec![Migration::new(1, "init".into(), MigrationType::Simple, sql, false)])
+        let files = [
+            ("init", include_str!("../../migrations/0001_init.sql")),
+            ("promises", include_str!("../../migrations/0002_promises.sql")),
+        ];
+        let migration = |(version, (name, sql)): (i64, (&'static str, &'static str))| {
+            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+        };
+        Migrator::with_migrations((1..).zip(files).map(migration).collect())
     }
 
     /// Starts the one write transaction; takes the write lock at once, so that it cannot fail half-way for it.

@@ -41,7 +41,7 @@ pub(crate) struct Photo {
 }
 
 /// Guests see what has derivatives, is not hidden, and is not replaced by a later version that arrived.
-const SHOWN: &str = "width IS NOT NULL AND hidden = 0 AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.event = photos.event AND r.old = photos.id)";
+const SHOWN: &str = "width IS NOT NULL AND visibility = 'shown' AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.event = photos.event AND r.old = photos.id)";
 
 /// Grows the event's version: every list may have changed.
 pub(super) async fn bump(tx: &mut Transaction<'static, Sqlite>, event: EventId) -> Result<()> {

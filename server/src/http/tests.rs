@@ -44,8 +44,7 @@ impl Answer {
 impl Bench {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config =
-            Config { data: folder.path().into(), public_url: None, models: None, faces: Faces::Off, workers: Some(1) };
+        let config = Config { faces: Faces::Off, workers: Some(1), ..Config::new(folder.path()) };
         let server = Server::open(config).await.unwrap();
         let operator = server.first_operator_token().unwrap().reveal();
         let indexer = server.indexer.clone();
