@@ -68,7 +68,6 @@ pub(crate) async fn start(config: &VenueConfig, folder: &Path) -> anyhow::Result
     let reach = Reach::of(listen);
     let data = config.data.join("venue");
     let server = Server::open(findme_server::Config {
-        data: data.clone(),
         // What people copy from the board must work on their phones.
         public_url: reach.guests.map(|address| format!("http://{address}")),
         models: config.models.clone(),
@@ -76,7 +75,7 @@ pub(crate) async fn start(config: &VenueConfig, folder: &Path) -> anyhow::Result
             Faces::Local => findme_server::Faces::Local,
             Faces::Off => findme_server::Faces::Off,
         },
-        workers: None,
+        ..findme_server::Config::new(&data)
     })
     .await?;
     let memory = data.join("folders.json");
