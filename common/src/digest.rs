@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 /// SHA-256 (FIPS 180-4) of the bytes of one file. Written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, pattern = "^[0-9a-f]{64}$"))]
 pub struct Digest([u8; 32]);
 
 /// The text was not 64 hexadecimal digits.

@@ -66,6 +66,8 @@ pub mod path {
     pub const LIVE: &str = "/api/live";
     /// Digests on the server.
     pub const NAMES: &str = "/api/names";
+    /// The description of the API (OpenAPI 3.1).
+    pub const OPENAPI: &str = "/api/openapi.json";
     /// The process answers.
     pub const LIVEZ: &str = "/livez";
     /// The process can do its work; reasons when not.
@@ -92,6 +94,7 @@ pub mod metadata {
 
 /// What an upload carries. An upload is keyed by (event, photo, kind).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// The photo itself, byte for byte.
@@ -125,6 +128,7 @@ impl std::str::FromStr for Kind {
 
 /// How far a photo has come. Received, indexed and failed are different words on every surface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PhotoState {
     /// Durably stored; its faces are not searchable yet.
@@ -137,6 +141,7 @@ pub enum PhotoState {
 
 /// One photo of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PhotoItem {
     /// Id, also of its URLs.
     pub id: PhotoId,
@@ -160,6 +165,7 @@ pub struct PhotoItem {
 
 /// How sure a match is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Band {
     /// «you»: at or above the pack's threshold.
@@ -170,6 +176,7 @@ pub enum Band {
 
 /// Photos of an event by state. Every photo is in exactly one of the first three.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Counts {
     /// Stored, not indexed yet.
     pub received: u64,
@@ -185,6 +192,7 @@ pub struct Counts {
 
 /// What happened to a photo, in `GET /api/live`: the name of the server-sent event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LiveKind {
     /// Durably stored (photographers only).
@@ -223,6 +231,7 @@ impl LiveKind {
 
 /// Data of one server-sent event of `GET /api/live`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LiveEvent {
     /// What happened; also the name of the event.
     pub kind: LiveKind,
@@ -232,6 +241,7 @@ pub struct LiveEvent {
 
 /// Body of `GET /api/all-photos` and `GET /api/my-photos`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PhotoList {
     /// One page, newest acceptance first.
     pub photos: Vec<PhotoItem>,
@@ -243,6 +253,7 @@ pub struct PhotoList {
 
 /// Body of `POST /api/join`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JoinRequest {
     /// Ten characters; forgiving, see [`crate::JoinCode`].
     pub code: String,
@@ -250,6 +261,7 @@ pub struct JoinRequest {
 
 /// Answer of `POST /api/join`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Joined {
     /// Name of the event, for the page's title.
     pub event: String,
@@ -257,6 +269,7 @@ pub struct Joined {
 
 /// One photo that a selfie found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Match {
     /// The photo.
     pub photo: PhotoId,
@@ -266,6 +279,7 @@ pub struct Match {
 
 /// Answer of `POST /api/selfie`, best first in each band.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SelfieResult {
     /// At or above the pack's threshold.
     pub you: Vec<Match>,
@@ -275,6 +289,7 @@ pub struct SelfieResult {
 
 /// Answer of `DELETE /api/selfie`: what was erased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErasureReceipt {
     /// Face vectors that were held for the guest.
     pub enrolments: u64,
@@ -288,6 +303,7 @@ pub struct ErasureReceipt {
 
 /// Answer of `GET /api/me`: what is held about the guest who asks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Held {
     /// Name of the event.
     pub event: String,
@@ -303,6 +319,7 @@ pub struct Held {
 
 /// One recorded consent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Consent {
     /// Version of the text that was agreed to.
     pub text: String,
@@ -314,6 +331,7 @@ pub struct Consent {
 
 /// Body of `GET /api/names`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NameList {
     /// Originals on the server, oldest acceptance first.
     pub photos: Vec<Name>,
@@ -323,6 +341,7 @@ pub struct NameList {
 
 /// One original on the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Name {
     /// The photo.
     pub id: PhotoId,
@@ -336,6 +355,7 @@ pub struct Name {
 
 /// Body of `POST /api/photos/show` and `/hide`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PhotoSelection {
     /// At most 1000.
     pub photos: Vec<PhotoId>,
@@ -343,6 +363,7 @@ pub struct PhotoSelection {
 
 /// Answer of show, hide and delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Changed {
     /// Photos that are now otherwise than before.
     pub changed: u64,
@@ -350,6 +371,7 @@ pub struct Changed {
 
 /// Error body (RFC 9457), sent as `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// `/problems/<code>`.
     #[serde(rename = "type")]
@@ -375,6 +397,7 @@ pub struct Problem {
 
 /// A face in a picture, in fractions (0 to 1) of its upright width and height.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FaceBox {
     /// Left edge.
     pub x: f32,
@@ -390,6 +413,7 @@ impl Eq for FaceBox {}
 
 /// What went wrong, as a decision for the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Code {
     /// The request is malformed; the detail says where.

@@ -7,6 +7,7 @@ use crate::id::EventId;
 
 /// Body of `POST /api/admin/events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventRequest {
     /// Name that guests see.
     pub name: String,
@@ -14,6 +15,7 @@ pub struct EventRequest {
 
 /// Answer of `POST /api/admin/events`; its secrets are never shown again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventCreated {
     /// The event.
     pub id: EventId,
@@ -27,6 +29,7 @@ pub struct EventCreated {
 
 /// One event in `GET /api/admin/events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventItem {
     /// The event.
     pub id: EventId,
@@ -48,6 +51,7 @@ pub struct EventItem {
 
 /// Body of `PATCH /api/admin/events/{id}`; what is left out stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct EventChange {
     /// A new name.
@@ -62,6 +66,7 @@ pub struct EventChange {
 
 /// One machine in `GET /api/admin/events/{id}/tokens`. The token itself is never shown again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenItem {
     /// Names the token when it is revoked.
     pub id: i64,
@@ -77,6 +82,7 @@ pub struct TokenItem {
 
 /// Body of `POST /api/admin/events/{id}/tokens`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenRequest {
     /// Which machine it is for.
     pub label: String,
@@ -84,6 +90,7 @@ pub struct TokenRequest {
 
 /// Answer of `POST /api/admin/events/{id}/tokens`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenCreated {
     /// Shown only now.
     pub photographer_token: String,

@@ -22,6 +22,17 @@ use crate::store::Rendition;
 const PIECE: usize = 64 * 1024;
 
 /// `GET /api/photo/{id}`.
+#[utoipa::path(
+    get, path = "/api/photo/{id}", tag = "photos", operation_id = "photo",
+    security(("photographer" = []), ("guest" = [])),
+    params(("id" = String, Path, description = "Photo id")),
+    responses(
+        (status = 200, description = "The original, byte for byte", body = [u8], content_type = "application/octet-stream"),
+        (status = 206, description = "The range that was asked for"),
+        (status = 304, description = "Unchanged"),
+        (status = 416, description = "No such range"),
+    ),
+)]
 pub(crate) async fn original(
     State(app): State<Arc<App>>,
     viewer: Viewer,
@@ -44,6 +55,17 @@ pub(crate) async fn original(
 }
 
 /// `GET /api/photo/{id}/preview`.
+#[utoipa::path(
+    get, path = "/api/photo/{id}/preview", tag = "photos", operation_id = "photo_preview",
+    security(("photographer" = []), ("guest" = [])),
+    params(("id" = String, Path, description = "Photo id")),
+    responses(
+        (status = 200, description = "JPEG, long edge 2048", body = [u8], content_type = "image/jpeg"),
+        (status = 206, description = "The range that was asked for"),
+        (status = 304, description = "Unchanged"),
+        (status = 416, description = "No such range"),
+    ),
+)]
 pub(crate) async fn preview(
     app: State<Arc<App>>,
     viewer: Viewer,
@@ -54,6 +76,17 @@ pub(crate) async fn preview(
 }
 
 /// `GET /api/photo/{id}/thumb`.
+#[utoipa::path(
+    get, path = "/api/photo/{id}/thumb", tag = "photos", operation_id = "photo_thumb",
+    security(("photographer" = []), ("guest" = [])),
+    params(("id" = String, Path, description = "Photo id")),
+    responses(
+        (status = 200, description = "JPEG, long edge 480", body = [u8], content_type = "image/jpeg"),
+        (status = 206, description = "The range that was asked for"),
+        (status = 304, description = "Unchanged"),
+        (status = 416, description = "No such range"),
+    ),
+)]
 pub(crate) async fn thumb(
     app: State<Arc<App>>,
     viewer: Viewer,

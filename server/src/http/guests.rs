@@ -9,10 +9,11 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use findme_common::protocol::{Code, ErasureReceipt, Held, JoinRequest, Joined, SelfieResult};
+use findme_common::protocol::{Code, ErasureReceipt, Held, JoinRequest, Joined, SelfieResult, path};
 use findme_common::{GuestId, JoinCode, Secret};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::auth::{COOKIE, Session};
@@ -32,6 +33,11 @@ const SELFIE_WAIT: Duration = Duration::from_secs(20);
 const SELFIE_TIME: Duration = Duration::from_secs(120);
 
 /// `POST /api/join`: a session for whoever has the code.
+#[utoipa::path(
+    post, path = path::JOIN, tag = "guests", operation_id = "join",
+    request_body = JoinRequest,
+    responses((status = 200, description = "Joined; the session is in the cookie", body = Joined)),
+)]
 pub(crate) async fn join(
     State(app): State<Arc<App>>,
     body: Result<Json<JoinRequest>, axum::extract::rejection::JsonRejection>,
@@ -59,14 +65,34 @@ pub(crate) async fn open_session(app: &App, code: &JoinCode) -> ApiResult<(Strin
 }
 
 /// What a selfie's request says beside the picture.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct SelfieQuery {
+    /// `yes`: the guest has agreed to the text that was shown.
     consent: Option<String>,
+    /// Which face counts, when the answer was that there are several; 0 is the largest.
     face: Option<usize>,
+    /// Language of the text that was shown (BCP 47).
     lang: Option<String>,
 }
 
+/// A selfie as a form sends it.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "only described; the form is read piece by piece")]
+pub(crate) struct SelfieForm {
+    /// The picture.
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
+    file: Vec<u8>,
+}
+
 /// `POST /api/selfie?consent=yes`: records the consent, then finds the guest, and keeps the enrolment.
+#[utoipa::path(
+    post, path = path::SELFIE, tag = "guests", operation_id = "selfie",
+    security(("guest" = [])),
+    params(SelfieQuery),
+    request_body(content((Vec<u8> = "image/jpeg"), (Vec<u8> = "application/octet-stream"), (SelfieForm = "multipart/form-data"))),
+    responses((status = 200, description = "Where the guest was found", body = SelfieResult)),
+)]
 pub(crate) async fn selfie(
     State(app): State<Arc<App>>,
     Session(guest): Session,
@@ -160,6 +186,11 @@ async fn picture(request: Request, app: &Arc<App>) -> ApiResult<Bytes> {
 }
 
 /// `DELETE /api/selfie`: erases what is held about the guest's face, and says what that was.
+#[utoipa::path(
+    delete, path = path::SELFIE, tag = "guests", operation_id = "erase",
+    security(("guest" = [])),
+    responses((status = 200, description = "What was erased", body = ErasureReceipt)),
+)]
 pub(crate) async fn erase(State(app): State<Arc<App>>, Session(guest): Session) -> ApiResult<Json<ErasureReceipt>> {
     // Erasing must work also when nothing can be found any more, because the event's key is gone.
     let matches = app.matching.find_guest(guest.event, guest.id).await.unwrap_or_default();
@@ -169,6 +200,11 @@ pub(crate) async fn erase(State(app): State<Arc<App>>, Session(guest): Session) 
 }
 
 /// `GET /api/me`: what is held about the guest who asks.
+#[utoipa::path(
+    get, path = path::ME, tag = "guests", operation_id = "me",
+    security(("guest" = [])),
+    responses((status = 200, description = "What is held about the guest", body = Held)),
+)]
 pub(crate) async fn me(State(app): State<Arc<App>>, Session(guest): Session) -> ApiResult<Response> {
     let event = app.catalog.event(guest.event).await?.ok_or_else(|| ApiError::new(Code::NotJoined))?;
     let found = app.matching.find_guest(guest.event, guest.id).await?;

@@ -6,16 +6,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use findme_common::protocol::path;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::App;
 
 /// `GET /livez`.
+#[utoipa::path(
+    get, path = path::LIVEZ, tag = "health", operation_id = "livez",
+    responses((status = 200, description = "Alive", body = String)),
+)]
 pub(crate) async fn livez() -> &'static str {
     "alive\n"
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Ready {
     ready: bool,
     /// Why not, or what only half works.
@@ -27,6 +33,13 @@ struct Ready {
 
 /// `GET /readyz`: 503 when uploads could not be taken. Missing models are a reason, not a refusal: photos are stored and
 /// shown, their faces wait.
+#[utoipa::path(
+    get, path = path::READYZ, tag = "health", operation_id = "readyz",
+    responses(
+        (status = 200, description = "Uploads can be taken", body = Ready),
+        (status = 503, description = "They cannot; the reasons say why", body = Ready),
+    ),
+)]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     let mut ready = Ready { ready: true, reasons: Vec::new(), queue: 0, waiting_for_models: 0 };
     match app.catalog.queue_depth().await {

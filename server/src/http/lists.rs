@@ -8,8 +8,9 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use findme_common::PhotoId;
-use findme_common::protocol::{Band, Code, Counts, Match, NameList, PhotoItem, PhotoList, PhotoState};
+use findme_common::protocol::{Band, Code, Counts, Match, NameList, PhotoItem, PhotoList, PhotoState, path};
 use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 
 use super::App;
 use super::auth::{Photographer, Session, Viewer};
@@ -17,9 +18,12 @@ use super::problem::{ApiError, ApiResult};
 use crate::catalog::PhotoFilter;
 
 /// Which page is asked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
+    /// What the page before gave as `next`.
     after: Option<i64>,
+    /// Entries; 100 unless asked, 1000 at most.
     limit: Option<u32>,
 }
 
@@ -37,6 +41,15 @@ fn asked(query: Asked) -> Result<PageQuery, ApiError> {
 }
 
 /// `GET /api/all-photos`.
+#[utoipa::path(
+    get, path = path::ALL_PHOTOS, tag = "photos", operation_id = "all_photos",
+    security(("photographer" = []), ("guest" = [])),
+    params(PageQuery),
+    responses(
+        (status = 200, description = "One page", body = PhotoList),
+        (status = 304, description = "Unchanged"),
+    ),
+)]
 pub(crate) async fn all_photos(
     State(app): State<Arc<App>>,
     viewer: Viewer,
@@ -62,6 +75,15 @@ pub(crate) async fn all_photos(
 }
 
 /// `GET /api/my-photos`: found anew each time with the guest's enrolments, so that it is never out of date.
+#[utoipa::path(
+    get, path = path::MY_PHOTOS, tag = "guests", operation_id = "my_photos",
+    security(("guest" = [])),
+    params(PageQuery),
+    responses(
+        (status = 200, description = "One page", body = PhotoList),
+        (status = 304, description = "Unchanged"),
+    ),
+)]
 pub(crate) async fn my_photos(
     State(app): State<Arc<App>>,
     Session(guest): Session,
@@ -105,6 +127,12 @@ fn count<'a>(items: impl Iterator<Item = &'a PhotoItem>) -> Counts {
 }
 
 /// `GET /api/names`: what is on the server, for `verify` and `repair`.
+#[utoipa::path(
+    get, path = path::NAMES, tag = "photographer", operation_id = "names",
+    security(("photographer" = [])),
+    params(PageQuery),
+    responses((status = 200, description = "One page", body = NameList)),
+)]
 pub(crate) async fn names(
     State(app): State<Arc<App>>,
     Photographer(machine): Photographer,

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use findme_common::protocol::{LiveEvent, LiveKind};
+use findme_common::protocol::{LiveEvent, LiveKind, path};
 use futures_util::Stream;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -26,6 +26,16 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Entries that are replayed at once.
 const BATCH: u32 = 500;
 
+#[utoipa::path(
+    get, path = path::LIVE, tag = "live", operation_id = "live",
+    security(("photographer" = []), ("guest" = [])),
+    params(
+        ("last-event-id" = Option<i64>, Header, description = "Replays what came after this id"),
+    ),
+    responses(
+        (status = 200, description = "One event per entry of the log, each with its id", body = LiveEvent, content_type = "text/event-stream"),
+    ),
+)]
 pub(crate) async fn live(
     State(app): State<Arc<App>>,
     viewer: Viewer,

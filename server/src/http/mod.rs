@@ -7,6 +7,7 @@ mod guests;
 mod health;
 mod lists;
 mod live;
+mod openapi;
 mod operator;
 mod pages;
 mod photographer;
@@ -20,8 +21,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
-use axum::routing::{get, post};
-use findme_common::protocol::{Code, path};
+use findme_common::protocol::Code;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
@@ -29,6 +29,8 @@ pub(crate) use accept::serve;
 use problem::ApiError;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
 
 use crate::Site;
 use crate::catalog::Catalog;
@@ -95,50 +97,58 @@ impl App {
     }
 }
 
-/// All routes.
-pub(crate) fn router(app: Arc<App>) -> Router {
-    let tus = Router::new()
-        .route(path::UPLOADS, post(uploads::create).options(uploads::options))
-        .route(
-            "/api/uploads/{id}",
-            axum::routing::patch(uploads::patch).head(uploads::head).delete(uploads::delete).options(uploads::options),
-        )
+/// The API's routes; each describes itself, see [`openapi`].
+fn api() -> OpenApiRouter<Arc<App>> {
+    let tus = OpenApiRouter::default()
+        .routes(routes!(uploads::create, uploads::options))
+        .routes(routes!(uploads::patch, uploads::head, uploads::delete, uploads::options_of_upload))
         // Uploads are streamed and have a limit of their own.
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn(uploads::with_tus_headers));
-    let small = SizeAbove::new(512)
-        .and(NotForContentType::IMAGES)
-        .and(NotForContentType::const_new("application/octet-stream"));
-    let lists = Router::new()
-        .route(path::ALL_PHOTOS, get(lists::all_photos))
-        .route(path::MY_PHOTOS, get(lists::my_photos))
-        .route(path::NAMES, get(lists::names))
-        .merge(pages::router())
-        .layer(CompressionLayer::new().compress_when(small));
-    Router::new()
-        .route("/api/photo/{id}", get(bytes::original).delete(photographer::delete))
-        .route("/api/photo/{id}/preview", get(bytes::preview))
-        .route("/api/photo/{id}/thumb", get(bytes::thumb))
-        .route("/api/photos/show", post(photographer::show))
-        .route("/api/photos/hide", post(photographer::hide))
-        .route("/api/admin/events", get(operator::list).post(operator::create))
-        .route("/api/admin/events/{id}", axum::routing::patch(operator::change).delete(operator::delete))
-        .route("/api/admin/events/{id}/tokens", get(operator::tokens).post(operator::create_token))
-        .route("/api/admin/events/{id}/tokens/{token}", axum::routing::delete(operator::revoke_token))
-        .route("/api/admin/events/{id}/qr.svg", get(operator::qr_svg))
-        .route(path::JOIN, post(guests::join))
-        .route(path::SELFIE, post(guests::selfie).delete(guests::erase).layer(DefaultBodyLimit::max(MAX_SELFIE)))
-        .route(path::ME, get(guests::me))
-        .route(path::LIVE, get(live::live))
-        .route(path::LIVEZ, get(health::livez))
-        .route(path::READYZ, get(health::readyz))
+    let lists = OpenApiRouter::default()
+        .routes(routes!(lists::all_photos))
+        .routes(routes!(lists::my_photos))
+        .routes(routes!(lists::names))
+        .layer(compression());
+    OpenApiRouter::with_openapi(openapi::introduction())
+        .routes(routes!(bytes::original, photographer::delete))
+        .routes(routes!(bytes::preview))
+        .routes(routes!(bytes::thumb))
+        .routes(routes!(photographer::show))
+        .routes(routes!(photographer::hide))
+        .routes(routes!(operator::list, operator::create))
+        .routes(routes!(operator::change, operator::delete))
+        .routes(routes!(operator::tokens, operator::create_token))
+        .routes(routes!(operator::revoke_token))
+        .routes(routes!(operator::qr_svg))
+        .routes(routes!(guests::join))
+        .routes(routes!(guests::selfie, guests::erase).layer(DefaultBodyLimit::max(MAX_SELFIE)))
+        .routes(routes!(guests::me))
+        .routes(routes!(live::live))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(openapi::document))
         .merge(lists)
         .merge(tus)
+}
+
+/// All routes: the API's, and the pages'.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    let (api, _) = api().split_for_parts();
+    api.merge(pages::router().layer(compression()))
         .fallback(pages::nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::map_response(with_safety_headers))
         .layer(tower_http::timeout::RequestBodyTimeoutLayer::new(BODY_IDLE))
         .with_state(app)
+}
+
+/// Lists and pages are sent compressed; pictures and small answers would not shrink.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let worth = SizeAbove::new(512)
+        .and(NotForContentType::IMAGES)
+        .and(NotForContentType::const_new("application/octet-stream"));
+    CompressionLayer::new().compress_when(worth)
 }
 
 async fn wrong_method() -> ApiError {

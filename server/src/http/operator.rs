@@ -43,6 +43,14 @@ async fn event(app: &App, id: &str) -> Result<Event, ApiError> {
 }
 
 /// `POST /api/admin/events`.
+#[utoipa::path(
+    post, path = "/api/admin/events", tag = "operator", operation_id = "create_event",
+    security(("operator" = [])),
+    request_body = EventRequest,
+    responses(
+        (status = 201, description = "Created; the secrets are shown only now", body = EventCreated),
+    ),
+)]
 pub(crate) async fn create(
     app: State<Arc<App>>,
     _: Operator,
@@ -62,6 +70,11 @@ pub(crate) async fn create(
 }
 
 /// `GET /api/admin/events`, newest first.
+#[utoipa::path(
+    get, path = "/api/admin/events", tag = "operator", operation_id = "events",
+    security(("operator" = [])),
+    responses((status = 200, description = "All events", body = [EventItem])),
+)]
 pub(crate) async fn list(app: State<Arc<App>>, _: Operator) -> ApiResult {
     let mut items = Vec::new();
     for event in app.catalog.events().await? {
@@ -80,6 +93,13 @@ pub(crate) async fn list(app: State<Arc<App>>, _: Operator) -> ApiResult {
 }
 
 /// `PATCH /api/admin/events/{id}`: rename, close, open or close the gallery, switch faces.
+#[utoipa::path(
+    patch, path = "/api/admin/events/{id}", tag = "operator", operation_id = "change_event",
+    security(("operator" = [])),
+    params(("id" = String, Path, description = "Event id")),
+    request_body = EventChange,
+    responses((status = 204, description = "Changed")),
+)]
 pub(crate) async fn change(
     app: State<Arc<App>>,
     _: Operator,
@@ -95,6 +115,12 @@ pub(crate) async fn change(
 
 /// `DELETE /api/admin/events/{id}`: with everything. The key goes first: from then on no copy of the vectors, wherever it
 /// is, can be read. Asked again after a crash, it goes on where it stopped.
+#[utoipa::path(
+    delete, path = "/api/admin/events/{id}", tag = "operator", operation_id = "delete_event",
+    security(("operator" = [])),
+    params(("id" = String, Path, description = "Event id")),
+    responses((status = 204, description = "Deleted with everything")),
+)]
 pub(crate) async fn delete(app: State<Arc<App>>, _: Operator, Path(id): Path<String>) -> ApiResult<StatusCode> {
     let id = event(&app, &id).await?.id;
     let (vault, store) = (app.site.vault.clone(), app.store.clone());
@@ -107,6 +133,12 @@ pub(crate) async fn delete(app: State<Arc<App>>, _: Operator, Path(id): Path<Str
 }
 
 /// `GET /api/admin/events/{id}/tokens`.
+#[utoipa::path(
+    get, path = "/api/admin/events/{id}/tokens", tag = "operator", operation_id = "tokens",
+    security(("operator" = [])),
+    params(("id" = String, Path, description = "Event id")),
+    responses((status = 200, description = "The machines of the event", body = [TokenItem])),
+)]
 pub(crate) async fn tokens(
     app: State<Arc<App>>,
     _: Operator,
@@ -117,6 +149,13 @@ pub(crate) async fn tokens(
 }
 
 /// `POST /api/admin/events/{id}/tokens`.
+#[utoipa::path(
+    post, path = "/api/admin/events/{id}/tokens", tag = "operator", operation_id = "create_token",
+    security(("operator" = [])),
+    params(("id" = String, Path, description = "Event id")),
+    request_body = TokenRequest,
+    responses((status = 201, description = "Created; the token is shown only now", body = TokenCreated)),
+)]
 pub(crate) async fn create_token(
     app: State<Arc<App>>,
     _: Operator,
@@ -131,6 +170,15 @@ pub(crate) async fn create_token(
 }
 
 /// `DELETE /api/admin/events/{id}/tokens/{token}`.
+#[utoipa::path(
+    delete, path = "/api/admin/events/{id}/tokens/{token}", tag = "operator", operation_id = "revoke_token",
+    security(("operator" = [])),
+    params(
+        ("id" = String, Path, description = "Event id"),
+        ("token" = i64, Path, description = "The token's id"),
+    ),
+    responses((status = 204, description = "Revoked")),
+)]
 pub(crate) async fn revoke_token(
     app: State<Arc<App>>,
     _: Operator,
@@ -145,6 +193,14 @@ pub(crate) async fn revoke_token(
 }
 
 /// `GET /api/admin/events/{id}/qr.svg`: the guests' link for a poster.
+#[utoipa::path(
+    get, path = "/api/admin/events/{id}/qr.svg", tag = "operator", operation_id = "qr_svg",
+    security(("operator" = [])),
+    params(("id" = String, Path, description = "Event id")),
+    responses(
+        (status = 200, description = "The guests' link as a QR code", body = String, content_type = "image/svg+xml"),
+    ),
+)]
 pub(crate) async fn qr_svg(app: State<Arc<App>>, _: Operator, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
     let event = event(&app, &id).await?;
     let code = QrCode::new(app.guest_link(&headers, &event.join)).map_err(ApiError::internal)?;

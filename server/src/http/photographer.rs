@@ -18,11 +18,23 @@ const MAX_SELECTION: usize = 1000;
 type Selection = Result<Json<PhotoSelection>, JsonRejection>;
 
 /// `POST /api/photos/show`: guests see them again.
+#[utoipa::path(
+    post, path = "/api/photos/show", tag = "photographer", operation_id = "show_photos",
+    security(("photographer" = [])),
+    request_body = PhotoSelection,
+    responses((status = 200, description = "How many are shown now that were not", body = Changed)),
+)]
 pub(crate) async fn show(app: State<Arc<App>>, machine: Photographer, body: Selection) -> ApiResult<Json<Changed>> {
     set_hidden(&app, machine, body, false).await
 }
 
 /// `POST /api/photos/hide`: guests see them no more.
+#[utoipa::path(
+    post, path = "/api/photos/hide", tag = "photographer", operation_id = "hide_photos",
+    security(("photographer" = [])),
+    request_body = PhotoSelection,
+    responses((status = 200, description = "How many are hidden now that were not", body = Changed)),
+)]
 pub(crate) async fn hide(app: State<Arc<App>>, machine: Photographer, body: Selection) -> ApiResult<Json<Changed>> {
     set_hidden(&app, machine, body, true).await
 }
@@ -38,6 +50,12 @@ async fn set_hidden(app: &App, machine: Photographer, body: Selection, hidden: b
 }
 
 /// `DELETE /api/photo/{id}`: with everything derived from it; it is not taken again.
+#[utoipa::path(
+    delete, path = "/api/photo/{id}", tag = "photographer", operation_id = "delete_photo",
+    security(("photographer" = [])),
+    params(("id" = String, Path, description = "Photo id")),
+    responses((status = 200, description = "Deleted", body = Changed)),
+)]
 pub(crate) async fn delete(
     app: State<Arc<App>>,
     machine: Photographer,

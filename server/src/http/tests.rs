@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use axum::response::Response;
 use findme_common::protocol::{Changed, EventCreated, EventItem, PhotoList};
 use findme_common::{Digest, PhotoId};
 use http_body_util::BodyExt;
@@ -54,6 +55,13 @@ impl Bench {
 
     /// `who` is a header: a bearer token or a cookie.
     async fn ask(&self, method: &str, path: &str, who: Option<(&str, &str)>, body: impl Into<Body>) -> Answer {
+        let (parts, body) = self.head(method, path, who, body).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// The answer without its body, which may have no end.
+    async fn head(&self, method: &str, path: &str, who: Option<(&str, &str)>, body: impl Into<Body>) -> Response {
         let mut request = Request::builder().method(method).uri(path).header("host", "photos.example");
         if let Some((name, value)) = who {
             request = request.header(name, value);
@@ -63,10 +71,7 @@ impl Bench {
         } else {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes().to_vec();
-        Answer { status: parts.status, headers: parts.headers, body }
+        self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap()
     }
 
     async fn party(&self, name: &str) -> Party {
@@ -127,41 +132,74 @@ async fn every_route_asks_who_it_is() {
     let photo = ours.photo;
     let upload = findme_common::UploadId::random().unwrap();
     let event = &ours.id;
+    let fill = |template: &str| {
+        let last = if template.starts_with("/api/uploads") { upload.to_string() } else { photo.to_string() };
+        let id = if template.starts_with("/api/admin") { event.clone() } else { last };
+        template.replace("{id}", &id).replace("{token}", "999")
+    };
     // Nobody, our guest, their guest, our photographer, their photographer, operator.
-    let table: [(&str, String, [u16; 6]); 25] = [
-        ("GET", format!("/api/photo/{photo}"), [401, 200, 404, 200, 404, 401]),
-        ("GET", format!("/api/photo/{photo}/preview"), [401, 200, 404, 200, 404, 401]),
-        ("GET", format!("/api/photo/{photo}/thumb"), [401, 200, 404, 200, 404, 401]),
-        ("GET", "/api/all-photos".into(), [401, 200, 200, 200, 200, 401]),
-        ("GET", "/api/my-photos".into(), [401, 200, 200, 401, 401, 401]),
-        ("GET", "/api/names".into(), [401, 401, 401, 200, 200, 401]),
-        ("GET", "/api/me".into(), [401, 200, 200, 401, 401, 401]),
-        ("POST", "/api/selfie".into(), [401, 403, 403, 401, 401, 401]),
-        ("DELETE", "/api/selfie".into(), [401, 200, 200, 401, 401, 401]),
-        ("POST", "/api/uploads".into(), [401, 401, 401, 400, 400, 401]),
-        ("HEAD", format!("/api/uploads/{upload}"), [401, 401, 401, 404, 404, 401]),
-        ("PATCH", format!("/api/uploads/{upload}"), [401, 401, 401, 415, 415, 401]),
-        ("DELETE", format!("/api/uploads/{upload}"), [401, 401, 401, 404, 404, 401]),
-        ("POST", "/api/photos/show".into(), [401, 401, 401, 400, 400, 401]),
-        ("POST", "/api/photos/hide".into(), [401, 401, 401, 400, 400, 401]),
-        ("POST", "/api/admin/events".into(), [401, 401, 401, 401, 401, 400]),
-        ("GET", "/api/admin/events".into(), [401, 401, 401, 401, 401, 200]),
-        ("PATCH", format!("/api/admin/events/{event}"), [401, 401, 401, 401, 401, 400]),
-        ("GET", format!("/api/admin/events/{event}/tokens"), [401, 401, 401, 401, 401, 200]),
-        ("POST", format!("/api/admin/events/{event}/tokens"), [401, 401, 401, 401, 401, 400]),
-        ("DELETE", format!("/api/admin/events/{event}/tokens/999"), [401, 401, 401, 401, 401, 404]),
-        ("GET", format!("/api/admin/events/{event}/qr.svg"), [401, 401, 401, 401, 401, 200]),
-        // Last, because they succeed: the other's attempts come before ours.
-        ("DELETE", format!("/api/photo/{}", other.photo), [401, 401, 401, 404, 200, 401]),
-        ("DELETE", format!("/api/admin/events/{}", other.id), [401, 401, 401, 401, 401, 204]),
-        ("GET", "/livez".into(), [200; 6]),
+    let table: [(&str, &str, [u16; 6]); 30] = [
+        ("GET", "/api/photo/{id}", [401, 200, 404, 200, 404, 401]),
+        ("GET", "/api/photo/{id}/preview", [401, 200, 404, 200, 404, 401]),
+        ("GET", "/api/photo/{id}/thumb", [401, 200, 404, 200, 404, 401]),
+        ("GET", "/api/all-photos", [401, 200, 200, 200, 200, 401]),
+        ("GET", "/api/my-photos", [401, 200, 200, 401, 401, 401]),
+        ("GET", "/api/names", [401, 401, 401, 200, 200, 401]),
+        ("GET", "/api/live", [401, 200, 200, 200, 200, 401]),
+        ("GET", "/api/me", [401, 200, 200, 401, 401, 401]),
+        ("POST", "/api/join", [400; 6]),
+        ("POST", "/api/selfie", [401, 403, 403, 401, 401, 401]),
+        ("DELETE", "/api/selfie", [401, 200, 200, 401, 401, 401]),
+        ("OPTIONS", "/api/uploads", [204; 6]),
+        ("POST", "/api/uploads", [401, 401, 401, 400, 400, 401]),
+        ("OPTIONS", "/api/uploads/{id}", [204; 6]),
+        ("HEAD", "/api/uploads/{id}", [401, 401, 401, 404, 404, 401]),
+        ("PATCH", "/api/uploads/{id}", [401, 401, 401, 415, 415, 401]),
+        ("DELETE", "/api/uploads/{id}", [401, 401, 401, 404, 404, 401]),
+        ("POST", "/api/photos/show", [401, 401, 401, 400, 400, 401]),
+        ("POST", "/api/photos/hide", [401, 401, 401, 400, 400, 401]),
+        ("POST", "/api/admin/events", [401, 401, 401, 401, 401, 400]),
+        ("GET", "/api/admin/events", [401, 401, 401, 401, 401, 200]),
+        ("PATCH", "/api/admin/events/{id}", [401, 401, 401, 401, 401, 400]),
+        ("GET", "/api/admin/events/{id}/tokens", [401, 401, 401, 401, 401, 200]),
+        ("POST", "/api/admin/events/{id}/tokens", [401, 401, 401, 401, 401, 400]),
+        ("DELETE", "/api/admin/events/{id}/tokens/{token}", [401, 401, 401, 401, 401, 404]),
+        ("GET", "/api/admin/events/{id}/qr.svg", [401, 401, 401, 401, 401, 200]),
+        ("GET", "/api/openapi.json", [200; 6]),
+        ("GET", "/livez", [200; 6]),
+        ("GET", "/readyz", [200; 6]),
+        // Last, because it succeeds. Their photographer is not told that the photo is there.
+        ("DELETE", "/api/photo/{id}", [401, 401, 401, 200, 404, 401]),
     ];
-    for (method, path, expected) in table {
+    // After these rows nothing of our event is left.
+    let last: [(&str, &str, [u16; 6]); 1] = [("DELETE", "/api/admin/events/{id}", [401, 401, 401, 401, 401, 204])];
+    for (method, template, expected) in table.iter().chain(&last) {
         for (who, expected) in roles.iter().zip(expected) {
-            let answer = bench.ask(method, &path, *who, "").await;
-            assert_eq!(answer.status.as_u16(), expected, "{method} {path} as {who:?}");
+            let answer = bench.head(method, &fill(template), *who, "").await;
+            assert_eq!(answer.status().as_u16(), *expected, "{method} {template} as {who:?}");
         }
     }
+    for (method, path) in super::openapi::tests::operations() {
+        let there = table.iter().chain(&last).any(|row| (row.0, row.1) == (&*method, &*path));
+        assert!(there, "{method} {path} has no row: who may do it?");
+    }
+}
+
+#[tokio::test]
+async fn pages_show_an_event_only_to_its_guests() {
+    let bench = Bench::new().await;
+    let party = bench.party("one").await;
+    let photographer = Some(("authorization", &*party.photographer));
+    for path in ["/", "/privacy"] {
+        assert_eq!(bench.ask("GET", path, None, "").await.status, StatusCode::OK, "{path}");
+    }
+    for path in ["/me", "/gallery"] {
+        assert_eq!(bench.ask("GET", path, None, "").await.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(bench.ask("GET", path, photographer, "").await.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(bench.ask("GET", path, Some(("cookie", &party.guest)), "").await.status, StatusCode::OK, "{path}");
+    }
+    assert_eq!(bench.ask("GET", "/e/0000000000", None, "").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(bench.ask("POST", "/e/0000000000", None, "").await.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use findme_common::protocol::{self, Code, Kind, header as h, metadata as m};
+use findme_common::protocol::{self, Code, Kind, header as h, metadata as m, path};
 use findme_common::{Digest, EventId, PhotoId, UploadId};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::Mutex;
@@ -32,6 +32,10 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 const MAX_METADATA: usize = 8 * 1024;
 
 /// `OPTIONS /api/uploads` and `/api/uploads/{id}`: what is spoken here.
+#[utoipa::path(
+    options, path = path::UPLOADS, tag = "uploads", operation_id = "tus_options",
+    responses((status = 204, description = "Version and extensions of tus in the headers")),
+)]
 pub(crate) async fn options(State(app): State<Arc<App>>) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
@@ -42,7 +46,30 @@ pub(crate) async fn options(State(app): State<Arc<App>>) -> Response {
     response
 }
 
+/// `OPTIONS /api/uploads/{id}`: the same for one upload.
+#[utoipa::path(
+    options, path = "/api/uploads/{id}", tag = "uploads", operation_id = "tus_options_of_upload",
+    params(("id" = String, Path, description = "Upload id")),
+    responses((status = 204, description = "Version and extensions of tus in the headers")),
+)]
+pub(crate) async fn options_of_upload(app: State<Arc<App>>) -> Response {
+    options(app).await
+}
+
 /// `POST /api/uploads`: creates an upload, or finds it; a body is its first bytes.
+#[utoipa::path(
+    post, path = path::UPLOADS, tag = "uploads", operation_id = "create_upload",
+    security(("photographer" = [])),
+    params(
+        ("tus-resumable" = String, Header, description = "1.0.0"),
+        ("upload-length" = u64, Header, description = "Bytes of the whole upload"),
+        ("upload-metadata" = Option<String>, Header, description = "Key and base64 value pairs"),
+    ),
+    request_body(content = Option<Vec<u8>>, content_type = "application/offset+octet-stream"),
+    responses(
+        (status = 201, description = "Created, or found as it stands", headers(("location" = String, description = "Path of the upload"), ("upload-offset" = u64, description = "Bytes that are stored"))),
+    ),
+)]
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     Photographer(machine): Photographer,
@@ -82,6 +109,14 @@ async fn create_inner(app: &App, event: EventId, headers: &HeaderMap, body: &Sha
 }
 
 /// `HEAD /api/uploads/{id}`: the truth about an upload, for good once it is complete.
+#[utoipa::path(
+    head, path = "/api/uploads/{id}", tag = "uploads", operation_id = "upload_offset",
+    security(("photographer" = [])),
+    params(("id" = String, Path, description = "Upload id")),
+    responses(
+        (status = 200, description = "How far it is; the receipt once it is complete", headers(("upload-offset" = u64, description = "Bytes that are stored"), ("repr-digest" = Option<String>, description = "Of what is stored, once complete"), ("findme-photo" = Option<String>, description = "The photo that it became, once complete"))),
+    ),
+)]
 pub(crate) async fn head(
     State(app): State<Arc<App>>,
     Photographer(machine): Photographer,
@@ -97,6 +132,19 @@ pub(crate) async fn head(
 }
 
 /// `PATCH /api/uploads/{id}`: the next bytes.
+#[utoipa::path(
+    patch, path = "/api/uploads/{id}", tag = "uploads", operation_id = "append_to_upload",
+    security(("photographer" = [])),
+    params(
+        ("id" = String, Path, description = "Upload id"),
+        ("tus-resumable" = String, Header, description = "1.0.0"),
+        ("upload-offset" = u64, Header, description = "Where the body begins"),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/offset+octet-stream"),
+    responses(
+        (status = 204, description = "Stored; the receipt once it is complete", headers(("upload-offset" = u64, description = "Bytes that are stored"), ("repr-digest" = Option<String>, description = "Of what is stored, once complete"), ("findme-photo" = Option<String>, description = "The photo that it became, once complete"))),
+    ),
+)]
 pub(crate) async fn patch(
     State(app): State<Arc<App>>,
     Photographer(machine): Photographer,
@@ -122,6 +170,15 @@ async fn patch_inner(app: &App, event: EventId, id: &str, headers: &HeaderMap, b
 }
 
 /// `DELETE /api/uploads/{id}`: frees the upload; the photo that it became stays.
+#[utoipa::path(
+    delete, path = "/api/uploads/{id}", tag = "uploads", operation_id = "terminate_upload",
+    security(("photographer" = [])),
+    params(
+        ("id" = String, Path, description = "Upload id"),
+        ("tus-resumable" = String, Header, description = "1.0.0"),
+    ),
+    responses((status = 204, description = "The upload is free; its photo stays")),
+)]
 pub(crate) async fn delete(
     State(app): State<Arc<App>>,
     Photographer(machine): Photographer,
