@@ -2,8 +2,10 @@
 //! neither matches on text.
 
 mod admin;
+mod attention;
 
 pub use admin::{EventChange, EventCreated, EventItem, EventRequest, TokenCreated, TokenItem, TokenRequest};
+pub use attention::{AttentionItem, AttentionList, ReindexRequest, RetryRequest};
 
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +66,10 @@ pub mod path {
     pub const ME: &str = "/api/me";
     /// Server-sent events: what happens, as it happens, replayed from `Last-Event-ID`.
     pub const LIVE: &str = "/api/live";
+    /// The event's photos that failed or are put off again and again.
+    pub const ATTENTION: &str = "/api/photos/attention";
+    /// Puts them into the queue again.
+    pub const RETRY: &str = "/api/photos/retry";
     /// Digests on the server.
     pub const NAMES: &str = "/api/names";
     /// The description of the API (OpenAPI 3.1).

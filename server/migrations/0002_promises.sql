@@ -36,6 +36,16 @@ ALTER TABLE photos ADD COLUMN indexed_at INTEGER;
 -- Times that a job was put off by something that may pass, and the last of these troubles: a stable word.
 ALTER TABLE jobs ADD COLUMN delays INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN trouble TEXT;
+-- Since when it is asked for.
+ALTER TABLE jobs ADD COLUMN queued_at INTEGER NOT NULL DEFAULT 0;
+UPDATE jobs SET queued_at = unixepoch() * 1000;
+-- A claim takes the first that may run; a long queue is not read through for it.
+CREATE INDEX jobs_in_order ON jobs (waiting, attempts, photo DESC);
+DROP INDEX jobs_of_event;
+CREATE INDEX jobs_of_event ON jobs (event, waiting, queued_at);
+CREATE INDEX photos_failed ON photos (seq) WHERE state = 'failed';
+
+CREATE INDEX live_of_photo ON live (event, photo);
 
 ALTER TABLE consents ADD COLUMN purpose TEXT NOT NULL DEFAULT 'search' CHECK (purpose IN ('search', 'never'));
 

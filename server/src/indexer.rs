@@ -12,17 +12,22 @@ use findme_common::media::{Media, SNIFF_LEN};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{Catalog, CatalogError, Claim, GuestEnrolment, Indexed, JobOutcome, Matcher, NewFace};
+use crate::catalog::{
+    Catalog, CatalogError, Claim, GuestEnrolment, Indexed, JobOutcome, Matcher, NewFace, RENEW_EVERY, Trouble,
+};
 use crate::cpu::{CpuPool, GivenUp};
 use crate::face::{Embedding, Face, Pack, Purpose, Timings};
 use crate::live::Live;
 use crate::matching::{FaceState, Matching, area};
-use crate::picture::{self, Limits, Pixels};
+use crate::picture::{self, Limits, PictureError, Pixels};
 use crate::store::{PhotoStore, Rendition};
 use crate::vault::Vault;
 
 /// A worker that heard nothing looks for jobs this often: other processes make jobs too, and leases run out.
 const POLL: Duration = Duration::from_secs(2);
+
+/// A photo that takes longer than this is not waited for: its lease runs out.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +73,8 @@ impl Indexer {
         let Ok(turn) = self.cpu.turn().await else { return Ok(Step::Idle) };
         let Some(claim) = self.catalog.claim_job(lease).await? else { return Ok(Step::Idle) };
         let (this, photo) = (self.clone(), claim.clone());
-        let (outcome, embeddings) = self.cpu.run(turn, move || this.index(&photo)).await.unwrap_or_else(|GivenUp| {
+        let work = self.cpu.run(turn, move || this.index(&photo));
+        let (outcome, embeddings) = self.renewing(&claim, work).await.unwrap_or_else(|GivenUp| {
             tracing::error!(photo = %claim.photo, "indexing panicked");
             (JobOutcome::Failed("indexing-failed"), Vec::new())
         });
@@ -82,6 +88,25 @@ impl Indexer {
         tracing::info!(photo = %claim.photo, match_ms = start.elapsed().as_secs_f64() * 1e3, "matched and recorded");
         self.live.wake();
         Ok(Step::Done)
+    }
+
+    /// Waits for the work on a claimed photo and renews its lease meanwhile: the process lives. Not for ever, so that a
+    /// decoder that never ends cannot keep a photo from being given up.
+    async fn renewing<T>(&self, claim: &Claim, work: impl Future<Output = T>) -> T {
+        let begin = Instant::now();
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(RENEW_EVERY), if begin.elapsed() < LONGEST => {}
+            }
+            match self.catalog.renew_lease(claim).await {
+                Ok(true) => {}
+                // Its original came, or this machine slept: the result will not count.
+                Ok(false) => tracing::debug!(photo = %claim.photo, "the lease is another's"),
+                Err(error) => tracing::warn!(photo = %claim.photo, %error, "a lease cannot be renewed"),
+            }
+        }
     }
 
     /// Steps until `shutdown`. Faults of the catalogue are waited out: photos are safe meanwhile.
@@ -111,30 +136,29 @@ impl Indexer {
     fn index(&self, claim: &Claim) -> (JobOutcome, Vec<Embedding>) {
         match self.try_index(claim) {
             Ok(done) => done,
-            Err(Trouble::Photo(reason)) => {
+            Err(Obstacle::Photo(reason)) => {
                 tracing::info!(photo = %claim.photo, reason, "cannot be indexed");
                 (JobOutcome::Failed(reason), Vec::new())
             }
-            Err(Trouble::Passing(cause)) => {
-                tracing::warn!(photo = %claim.photo, %cause, "indexing is put off");
-                (JobOutcome::Again, Vec::new())
+            Err(Obstacle::Passing(trouble, cause)) => {
+                tracing::warn!(photo = %claim.photo, trouble = trouble.as_str(), %cause, "indexing is put off");
+                (JobOutcome::Again(trouble), Vec::new())
             }
         }
     }
 
-    fn try_index(&self, claim: &Claim) -> Result<(JobOutcome, Vec<Embedding>), Trouble> {
+    fn try_index(&self, claim: &Claim) -> Result<(JobOutcome, Vec<Embedding>), Obstacle> {
         let rendition = if claim.original { Rendition::Original } else { Rendition::SentPreview };
         let path = self.store.path(claim.event, claim.photo, rendition);
         let start = Instant::now();
         let media = sniff(&path)?;
-        let picture = picture::open(&path, &self.limits).map_err(|error| match error.reason() {
-            Some(reason) => Trouble::Photo(reason),
-            None => Trouble::Passing(error.to_string()),
+        let picture = picture::open(&path, &self.limits).map_err(|error| match (error.reason(), error) {
+            (Some(reason), _) => Obstacle::Photo(reason),
+            (None, PictureError::Io(error)) => Obstacle::from(error),
+            (None, error) => Obstacle::Passing(Trouble::Files, error.to_string()),
         })?;
         let decoded = start.elapsed();
-        let pictures = passing(picture::derivatives(&picture.pixels))?;
-        self.store.put_derived(claim.event, claim.photo, Rendition::Preview, &pictures.preview)?;
-        self.store.put_derived(claim.event, claim.photo, Rendition::Thumb, &pictures.thumb)?;
+        self.derive(claim, &picture.pixels)?;
         let derived = start.elapsed() - decoded;
         let indexed = Indexed {
             width: picture.source_width,
@@ -147,7 +171,8 @@ impl Indexer {
             FaceState::Off => (JobOutcome::Indexed(indexed, Vec::new()), Vec::new()),
             FaceState::Waiting(_) => (JobOutcome::WaitsForModels(indexed), Vec::new()),
             FaceState::Ready(engine, pack) => {
-                let faces = passing(engine.faces_timed(&picture.pixels, Purpose::Photo, &mut timings))?;
+                let faces = engine.faces_timed(&picture.pixels, Purpose::Photo, &mut timings);
+                let faces = passing(Trouble::Engine, faces)?;
                 let sealed = self.seal(claim, pack, &picture.pixels, &faces)?;
                 (JobOutcome::Indexed(indexed, sealed), faces.into_iter().map(|face| face.embedding).collect())
             }
@@ -164,10 +189,27 @@ impl Indexer {
         Ok(outcome)
     }
 
-    fn seal(&self, claim: &Claim, pack: &Pack, pixels: &Pixels, faces: &[Face]) -> Result<Vec<NewFace>, Trouble> {
-        let key = passing(self.vault.key(claim.event))?;
+    /// Makes the derivatives, unless they are there: what an immutable address has shown is never replaced, whether the
+    /// photo is indexed again or its original follows its preview. One that cannot be read has shown nothing.
+    fn derive(&self, claim: &Claim, pixels: &Pixels) -> Result<(), Obstacle> {
+        let kept =
+            |rendition| picture::open(&self.store.path(claim.event, claim.photo, rendition), &self.limits).is_ok();
+        let missing: Vec<_> = [Rendition::Preview, Rendition::Thumb].into_iter().filter(|&of| !kept(of)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let made = passing(Trouble::Engine, picture::derivatives(pixels))?;
+        for rendition in missing {
+            let bytes = if rendition == Rendition::Thumb { &made.thumb } else { &made.preview };
+            self.store.put_derived(claim.event, claim.photo, rendition, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn seal(&self, claim: &Claim, pack: &Pack, pixels: &Pixels, faces: &[Face]) -> Result<Vec<NewFace>, Obstacle> {
+        let key = passing(Trouble::Key, self.vault.key(claim.event))?;
         let sealed = faces.iter().map(|face| {
-            let vector = passing(key.seal(&face.embedding.to_bytes()))?;
+            let vector = passing(Trouble::Key, key.seal(&face.embedding.to_bytes()))?;
             Ok(NewFace { area: area(face, pixels), score: face.detection.score, pack: pack.name.clone(), vector })
         });
         sealed.collect()
@@ -175,21 +217,23 @@ impl Indexer {
 }
 
 /// Faults of the machine, which may pass.
-fn passing<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, Trouble> {
-    result.map_err(|error| Trouble::Passing(error.to_string()))
+fn passing<T, E: std::fmt::Display>(trouble: Trouble, result: Result<T, E>) -> Result<T, Obstacle> {
+    result.map_err(|error| Obstacle::Passing(trouble, error.to_string()))
 }
 
 /// Why a photo is not indexed.
-enum Trouble {
+enum Obstacle {
     /// It never will be; a stable word.
     Photo(&'static str),
-    /// The machine's fault, and it may pass.
-    Passing(String),
+    /// The machine's fault, and it may pass; what it said, for the log.
+    Passing(Trouble, String),
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for Obstacle {
     fn from(error: io::Error) -> Self {
-        Self::Passing(error.to_string())
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let full = matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem);
+        Self::Passing(if full { Trouble::Disk } else { Trouble::Files }, error.to_string())
     }
 }
 

@@ -278,6 +278,7 @@ impl Server {
             uploads: self.uploads.clone(),
             matching: self.matching.clone(),
             live: self.live.clone(),
+            work: self.indexer.work.clone(),
             shutdown,
             limits: Limits::default(),
             selfie_room: Arc::new(Semaphore::new(http::SELFIE_ROOM)),

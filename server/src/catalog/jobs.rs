@@ -1,6 +1,8 @@
 //! The queue of index jobs: rows, committed together with their photo. A claim is a lease with an owner; who lost it
 //! cannot commit, so each photo's result is written once.
 
+use std::time::Duration;
+
 use findme_common::protocol::LiveKind;
 use findme_common::{EventId, GuestId, PhotoId};
 use sqlx::{Row, Sqlite, Transaction};
@@ -8,11 +10,21 @@ use sqlx::{Row, Sqlite, Transaction};
 use super::{Catalog, CatalogError, GuestEnrolment, NewFace, Result, id_column};
 use crate::clock::now_ms;
 
-/// A worker that dies gives its photo back after this long; a claim is renewed by nobody, so no photo may take longer.
-const LEASE_MS: i64 = 120_000;
+/// A worker that dies gives its photo back after this long. Its worker renews it while it lives ([`RENEW_EVERY`]), so
+/// it is short although some photos take long.
+const LEASE_MS: i64 = 20_000;
+
+/// How often a living worker renews its lease: three renewals may be lost before the lease is.
+pub(crate) const RENEW_EVERY: Duration = Duration::from_millis(LEASE_MS as u64 / 4);
 
 /// A photo that ended its worker this often is put aside.
 const MAX_ATTEMPTS: i64 = 4;
+
+/// Put off the first time by this, then by twice as much each time.
+const FIRST_DELAY_MS: i64 = 5_000;
+
+/// Never put off by more.
+const LONGEST_DELAY_MS: i64 = 600_000;
 
 /// A leased job.
 #[derive(Debug, Clone)]
@@ -62,18 +74,52 @@ pub(crate) enum JobOutcome {
     WaitsForModels(Indexed),
     /// It can never be indexed; the reason is a stable word.
     Failed(&'static str),
-    /// Something that may pass (a full disk): again after some time.
-    Again,
+    /// Something that may pass: again after some time, longer each time.
+    Again(Trouble),
+}
+
+/// What keeps a photo from being indexed now, and may pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// There is no room for the derivatives, or the disk takes no writes.
+    Disk,
+    /// A file cannot be read or written.
+    Files,
+    /// The event's key cannot be used.
+    Key,
+    /// The face engine failed.
+    Engine,
+}
+
+impl Trouble {
+    /// The stable word for it, in the catalogue and for operators.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disk => "disk",
+            Self::Files => "files",
+            Self::Key => "key",
+            Self::Engine => "engine",
+        }
+    }
+}
+
+/// How long a job waits that was put off `delays` times before, in milliseconds: doubled each time, a quarter more or
+/// less by the dice, so that a thousand photos do not all come back to a disk in the same moment.
+fn delay_ms(delays: i64, dice: u8) -> i64 {
+    let doubled = FIRST_DELAY_MS << delays.clamp(0, 7);
+    (doubled.min(LONGEST_DELAY_MS) * (192 + i64::from(dice) / 2) / 256).min(LONGEST_DELAY_MS)
 }
 
 /// Makes a job for a photo; one that is under way is taken from its worker, because there is more to see now.
 pub(super) async fn enqueue(tx: &mut Transaction<'static, Sqlite>, event: EventId, seq: i64) -> Result<()> {
     sqlx::query(
-        "INSERT INTO jobs (photo, event) VALUES (?, ?) ON CONFLICT (photo) DO UPDATE
-         SET waiting = 0, attempts = 0, run_after = 0, lease = NULL, lease_until = 0",
+        "INSERT INTO jobs (photo, event, queued_at) VALUES (?, ?, ?) ON CONFLICT (photo) DO UPDATE
+         SET waiting = 0, attempts = 0, run_after = 0, lease = NULL, lease_until = 0, delays = 0, trouble = NULL,
+             queued_at = excluded.queued_at",
     )
     .bind(seq)
     .bind(event.as_bytes().as_slice())
+    .bind(now_ms())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -134,20 +180,34 @@ impl Catalog {
     /// Photos whose workers died again and again are marked, never tried for ever.
     async fn put_aside(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<()> {
         let rows = sqlx::query(
-            "DELETE FROM jobs WHERE waiting = 0 AND lease_until <= ? AND attempts >= ? RETURNING photo, event",
+            "SELECT jobs.photo AS seq, jobs.event AS event, photos.id AS photo FROM jobs
+             JOIN photos ON photos.seq = jobs.photo WHERE waiting = 0 AND attempts >= ? AND lease_until <= ?",
         )
-        .bind(now_ms())
         .bind(MAX_ATTEMPTS)
+        .bind(now_ms())
         .fetch_all(&mut **tx)
         .await?;
         for row in rows {
-            sqlx::query("UPDATE photos SET state = 'failed', reason = 'gave-up' WHERE seq = ?")
-                .bind(row.try_get::<i64, _>("photo")?)
-                .execute(&mut **tx)
-                .await?;
-            super::photos::bump(tx, id_column!(&row, "event", EventId)?).await?;
+            let (seq, event) = (row.try_get("seq")?, id_column!(&row, "event", EventId)?);
+            fail(tx, event, seq, id_column!(&row, "photo", PhotoId)?, "gave-up").await?;
+            super::photos::bump(tx, event).await?;
         }
         Ok(())
+    }
+
+    /// Keeps a job for its worker, which is alive; whether it still was its worker's. A worker that slept (a closed lid)
+    /// keeps its job unless another has taken it.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub(crate) async fn renew_lease(&self, claim: &Claim) -> Result<bool> {
+        let done = sqlx::query("UPDATE jobs SET lease_until = ? WHERE photo = ? AND lease = ?")
+            .bind(now_ms() + LEASE_MS)
+            .bind(claim.seq)
+            .bind(claim.lease.as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Ends a job, with everything it found, in one transaction; whether the lease still held. When it did not, another
@@ -174,33 +234,19 @@ impl Catalog {
             JobOutcome::Indexed(indexed, faces) => {
                 set_pictures(&mut tx, claim, indexed).await?;
                 super::faces::replace(&mut tx, claim, faces).await?;
-                set_state(&mut tx, claim, "indexed", None).await?;
-                sqlx::query("UPDATE photos SET index_runs = index_runs + 1 WHERE seq = ?")
-                    .bind(claim.seq)
-                    .execute(&mut *tx)
-                    .await?;
-                delete(&mut tx, claim).await?;
-                announce(&mut tx, claim, matcher).await?;
+                let first = set_indexed(&mut tx, claim.seq).await?;
+                delete(&mut tx, claim.seq).await?;
+                announce(&mut tx, claim, first, matcher).await?;
             }
             JobOutcome::WaitsForModels(indexed) => {
                 set_pictures(&mut tx, claim, indexed).await?;
-                sqlx::query("UPDATE jobs SET waiting = 1, attempts = 0 WHERE photo = ?")
+                sqlx::query("UPDATE jobs SET waiting = 1, attempts = 0, delays = 0, trouble = NULL WHERE photo = ?")
                     .bind(claim.seq)
                     .execute(&mut *tx)
                     .await?;
             }
-            JobOutcome::Failed(reason) => {
-                set_state(&mut tx, claim, "failed", Some(reason)).await?;
-                delete(&mut tx, claim).await?;
-                super::live::append(&mut tx, claim.event, LiveKind::Failed, claim.photo, None).await?;
-            }
-            JobOutcome::Again => {
-                sqlx::query("UPDATE jobs SET run_after = ?, attempts = MAX(attempts - 1, 0) WHERE photo = ?")
-                    .bind(now_ms() + 5_000)
-                    .bind(claim.seq)
-                    .execute(&mut *tx)
-                    .await?;
-            }
+            JobOutcome::Failed(reason) => fail(&mut tx, claim.event, claim.seq, claim.photo, reason).await?,
+            JobOutcome::Again(trouble) => put_off(&mut tx, claim.seq, *trouble).await?,
         }
         super::photos::bump(&mut tx, claim.event).await?;
         tx.commit().await?;
@@ -212,10 +258,11 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn wake_waiting_jobs(&self) -> Result<u64> {
-        Ok(sqlx::query("UPDATE jobs SET waiting = 0 WHERE waiting = 1").execute(&self.writer).await?.rows_affected())
+        let woken = sqlx::query("UPDATE jobs SET waiting = 0, queued_at = ? WHERE waiting = 1").bind(now_ms());
+        Ok(woken.execute(&self.writer).await?.rows_affected())
     }
 
-    /// Takes back every lease. Only right at the start of a process that is the data folder's only worker.
+    /// Takes back every lease. Only right while no process works on the data folder (see `roles`).
     ///
     /// # Errors
     /// When the catalogue cannot be written.
@@ -234,18 +281,39 @@ impl Catalog {
         let row = sqlx::query("SELECT COUNT(*), COALESCE(SUM(waiting), 0) FROM jobs").fetch_one(&self.readers).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
+
+    /// For how long the job that has waited longest could have run, in milliseconds; `None` when no job can. Jobs that
+    /// wait for models or for a trouble to pass do not count: an age that grows means that nobody works.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn oldest_job_age(&self) -> Result<Option<i64>> {
+        let row = sqlx::query("SELECT MIN(MAX(queued_at, run_after)) FROM jobs WHERE waiting = 0 AND lease_until <= ?1 AND run_after <= ?1")
+            .bind(now_ms())
+            .fetch_one(&self.readers)
+            .await?;
+        Ok(row.try_get::<Option<i64>, _>(0)?.map(|since| (now_ms() - since).max(0)))
+    }
 }
 
-/// Tells everybody that the photo can be found, and the guests in it that it is theirs. The enrolments are those of this
-/// very transaction: whoever enrols later finds the photo in the gallery, so nobody falls between the two.
-async fn announce(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, matcher: &Matcher<'_>) -> Result<()> {
-    super::live::append(tx, claim.event, LiveKind::Indexed, claim.photo, None).await?;
+/// Tells everybody that the photo can be found, the `first` time that it can, and those guests in it who do not know yet
+/// that it is theirs. The enrolments are those of this very transaction: whoever enrols later finds the photo in the
+/// gallery, so nobody falls between the two.
+async fn announce(
+    tx: &mut Transaction<'static, Sqlite>,
+    claim: &Claim,
+    first: bool,
+    matcher: &Matcher<'_>,
+) -> Result<()> {
+    if first {
+        super::live::append(tx, claim.event, LiveKind::Indexed, claim.photo, None).await?;
+    }
     if !super::photos::is_shown(tx, claim.seq).await? {
-        return Ok(());
+        return Ok(()); // they are told when it is shown
     }
     let enrolments = super::guests::enrolments_of_event(tx, claim.event, matcher.pack).await?;
     for (guest, kind) in (matcher.find)(&enrolments) {
-        super::live::append(tx, claim.event, kind, claim.photo, Some(guest)).await?;
+        super::live::tell_once(tx, claim.event, kind, claim.photo, guest).await?;
     }
     Ok(())
 }
@@ -262,22 +330,70 @@ async fn set_pictures(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, inde
     if done.rows_affected() == 1 { Ok(()) } else { Err(CatalogError::Damaged("a job without its photo")) }
 }
 
-async fn set_state(
-    tx: &mut Transaction<'static, Sqlite>,
-    claim: &Claim,
-    state: &str,
-    reason: Option<&str>,
-) -> Result<()> {
-    sqlx::query("UPDATE photos SET state = ?, reason = ? WHERE seq = ?")
-        .bind(state)
-        .bind(reason)
-        .bind(claim.seq)
+/// Marks the photo as indexed, once more; whether it was not before.
+async fn set_indexed(tx: &mut Transaction<'static, Sqlite>, seq: i64) -> Result<bool> {
+    let first = sqlx::query("UPDATE photos SET state = 'indexed', reason = NULL WHERE seq = ? AND state <> 'indexed'")
+        .bind(seq)
         .execute(&mut **tx)
         .await?;
+    sqlx::query("UPDATE photos SET index_runs = index_runs + 1, indexed_at = COALESCE(indexed_at, ?) WHERE seq = ?")
+        .bind(now_ms())
+        .bind(seq)
+        .execute(&mut **tx)
+        .await?;
+    Ok(first.rows_affected() == 1)
+}
+
+/// Ends a job without success: the photo is marked, its photographer told.
+async fn fail(
+    tx: &mut Transaction<'static, Sqlite>,
+    event: EventId,
+    seq: i64,
+    photo: PhotoId,
+    reason: &str,
+) -> Result<()> {
+    sqlx::query("UPDATE photos SET state = 'failed', reason = ? WHERE seq = ?")
+        .bind(reason)
+        .bind(seq)
+        .execute(&mut **tx)
+        .await?;
+    delete(tx, seq).await?;
+    super::live::append(tx, event, LiveKind::Failed, photo, None).await
+}
+
+/// Puts a job off. The worker lives, so this is no attempt that ended it.
+async fn put_off(tx: &mut Transaction<'static, Sqlite>, seq: i64, trouble: Trouble) -> Result<()> {
+    let row = sqlx::query("SELECT delays FROM jobs WHERE photo = ?").bind(seq).fetch_one(&mut **tx).await?;
+    let mut dice = [0];
+    getrandom::fill(&mut dice).map_err(|error| CatalogError::Sql(sqlx::Error::Io(error.into())))?;
+    sqlx::query(
+        "UPDATE jobs SET run_after = ?, delays = delays + 1, trouble = ?, attempts = MAX(attempts - 1, 0) WHERE photo = ?",
+    )
+    .bind(now_ms() + delay_ms(row.try_get(0)?, dice[0]))
+    .bind(trouble.as_str())
+    .bind(seq)
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
-async fn delete(tx: &mut Transaction<'static, Sqlite>, claim: &Claim) -> Result<()> {
-    sqlx::query("DELETE FROM jobs WHERE photo = ?").bind(claim.seq).execute(&mut **tx).await?;
+async fn delete(tx: &mut Transaction<'static, Sqlite>, seq: i64) -> Result<()> {
+    sqlx::query("DELETE FROM jobs WHERE photo = ?").bind(seq).execute(&mut **tx).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_from_seconds_to_minutes_and_never_leave_the_bounds() {
+        for dice in 0..=u8::MAX {
+            let delays: Vec<i64> = (0..40).map(|n| delay_ms(n, dice)).collect();
+            assert!((3_750..=6_250).contains(&delays[0]), "{delays:?}");
+            assert!(delays.is_sorted() && delays.iter().all(|&ms| ms <= LONGEST_DELAY_MS), "{delays:?}");
+            assert!(delays[39] >= LONGEST_DELAY_MS * 3 / 4, "{delays:?}");
+        }
+        assert_ne!(delay_ms(3, 0), delay_ms(3, 255), "no jitter");
+    }
 }

@@ -42,6 +42,30 @@ pub(super) async fn append(
     Ok(())
 }
 
+/// Tells a guest that they are (or may be) in a photo, unless they know already: a photo may be indexed again. Whether
+/// they were told.
+pub(super) async fn tell_once(
+    tx: &mut Transaction<'static, Sqlite>,
+    event: EventId,
+    kind: LiveKind,
+    photo: PhotoId,
+    guest: GuestId,
+) -> Result<bool> {
+    // Who was told «you» knows more than «maybe».
+    let told = sqlx::query("SELECT 1 FROM live WHERE event = ? AND photo = ? AND guest = ? AND kind IN ('you', ?)")
+        .bind(event.as_bytes().as_slice())
+        .bind(photo.as_bytes().as_slice())
+        .bind(guest.as_bytes().as_slice())
+        .bind(kind.as_str())
+        .fetch_optional(&mut **tx)
+        .await?
+        .is_some();
+    if !told {
+        append(tx, event, kind, photo, Some(guest)).await?;
+    }
+    Ok(!told)
+}
+
 fn entry(row: &SqliteRow) -> Result<LiveEntry> {
     let kind = LiveKind::of_word(row.try_get("kind")?).ok_or(CatalogError::Damaged("an unknown kind of live entry"))?;
     let guest = match row.try_get::<Option<Vec<u8>>, _>("guest")? {

@@ -3,6 +3,7 @@
 //!
 //! The digest is looked up nowhere: photos are found by their id alone.
 
+mod attention;
 mod curation;
 mod events;
 mod faces;
@@ -22,10 +23,11 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
 
+pub(crate) use attention::Requeue;
 pub(crate) use events::{Event, Machine};
 pub(crate) use faces::NewFace;
 pub(crate) use guests::{Guest, GuestEnrolment};
-pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher};
+pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble};
 pub(crate) use live::LiveEntry;
 pub(crate) use photos::{Photo, PhotoFilter};
 pub(crate) use uploads::{Accepted, NewUpload, UploadRow};

@@ -58,7 +58,7 @@ pub(super) async fn is_shown(tx: &mut Transaction<'static, Sqlite>, seq: i64) ->
     Ok(sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seq).fetch_optional(&mut **tx).await?.is_some())
 }
 
-fn state(row: &SqliteRow) -> Result<PhotoState> {
+pub(super) fn state(row: &SqliteRow) -> Result<PhotoState> {
     Ok(match row.try_get::<&str, _>("state")? {
         "received" => PhotoState::Received,
         "indexed" => PhotoState::Indexed,

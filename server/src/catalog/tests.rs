@@ -3,12 +3,13 @@
 
 use std::path::Path;
 
-use findme_common::protocol::{FaceBox, Kind, PhotoState};
+use findme_common::protocol::{FaceBox, Kind, LiveKind, PhotoState};
 use findme_common::{Digest, EventId, GuestId, JoinCode, PhotoId, UploadId};
 use tempfile::TempDir;
 
-use super::jobs::{Claim, Indexed, JobOutcome};
 use super::*;
+
+mod queue;
 
 struct World {
     dir: TempDir,
@@ -94,117 +95,6 @@ fn indexed() -> Indexed {
 fn face(vector: &[u8]) -> NewFace {
     let area = FaceBox { x: 0.1, y: 0.2, width: 0.3, height: 0.4 };
     NewFace { area, score: 0.9, pack: "pack".to_owned(), vector: vector.to_vec() }
-}
-
-// ---- jobs ------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn two_claimers_never_get_the_same_job() {
-    let world = World::new().await;
-    for n in 0..12 {
-        world.receive(&format!("photo {n}"), None).await;
-    }
-    let claimers = (0..6).map(|_| async {
-        let mut mine = Vec::new();
-        while let Some(claim) = world.claim().await {
-            mine.push(claim.seq);
-        }
-        mine
-    });
-    let claimed = futures_util::future::join_all(claimers).await;
-    let mut all: Vec<i64> = claimed.into_iter().flatten().collect();
-    all.sort_unstable();
-    let count = all.len();
-    all.dedup();
-    assert_eq!((count, all.len()), (12, 12), "each job exactly once");
-}
-
-#[tokio::test]
-async fn the_newest_photo_is_indexed_first() {
-    let world = World::new().await;
-    world.receive("older", None).await;
-    let newest = world.receive("newest", None).await;
-    assert_eq!(world.claim().await.unwrap().photo, newest);
-}
-
-#[tokio::test]
-async fn an_expired_lease_is_claimed_again_and_its_first_holder_commits_nothing() {
-    let world = World::new().await;
-    let photo = world.receive("photo", None).await;
-    let first = world.claim().await.unwrap();
-    assert!(world.claim().await.is_none(), "a leased job is nobody else's");
-    world.sql("UPDATE jobs SET lease_until = 1").await;
-    let second = world.claim().await.unwrap();
-    assert_eq!(second.photo, photo);
-    let late = JobOutcome::Indexed(indexed(), vec![face(b"late")]);
-    assert!(!world.complete(&first, &late).await.unwrap());
-    assert_eq!(world.number("SELECT COUNT(*) FROM faces").await, 0);
-    assert_eq!(world.state_of(photo).await.0, PhotoState::Received);
-    let outcome = JobOutcome::Indexed(indexed(), vec![face(b"a"), face(b"b")]);
-    assert!(world.complete(&second, &outcome).await.unwrap());
-    assert!(!world.complete(&second, &outcome).await.unwrap(), "a job ends once");
-    assert_eq!(world.number("SELECT COUNT(*) FROM faces").await, 2);
-    assert_eq!(world.number("SELECT index_runs FROM photos").await, 1);
-    assert_eq!(world.state_of(photo).await.0, PhotoState::Indexed);
-    assert!(world.claim().await.is_none());
-}
-
-#[tokio::test]
-async fn a_photo_that_keeps_ending_its_worker_is_given_up() {
-    let world = World::new().await;
-    let poison = world.receive("poison", None).await;
-    let mut runs = 0;
-    while let Some(claim) = world.claim().await {
-        assert_eq!(claim.photo, poison);
-        runs += 1;
-        assert!(runs < 10, "attempts are not bounded");
-        // The worker dies; its lease runs out.
-        world.sql("UPDATE jobs SET lease_until = 1").await;
-    }
-    assert_eq!(runs, 4);
-    assert_eq!(world.state_of(poison).await, (PhotoState::Failed, Some("gave-up".to_owned())));
-    assert_eq!(world.catalog.counts(world.event, PhotoFilter::All).await.unwrap().runnable, 0);
-}
-
-#[tokio::test]
-async fn trouble_that_passes_uses_up_no_attempts() {
-    let world = World::new().await;
-    let photo = world.receive("photo", None).await;
-    for _ in 0..10 {
-        world.sql("UPDATE jobs SET run_after = 0").await;
-        let claim = world.claim().await.unwrap();
-        assert!(world.complete(&claim, &JobOutcome::Again).await.unwrap());
-        assert!(world.claim().await.is_none(), "not again at once");
-    }
-    assert_eq!(world.state_of(photo).await.0, PhotoState::Received);
-}
-
-#[tokio::test]
-async fn jobs_that_wait_for_models_are_not_runnable() {
-    let world = World::new().await;
-    let photo = world.receive("photo", None).await;
-    let counts = async || world.catalog.counts(world.event, PhotoFilter::All).await.unwrap();
-    assert_eq!(counts().await.runnable, 1);
-    let claim = world.claim().await.unwrap();
-    assert_eq!(counts().await.runnable, 1, "a running job is runnable");
-    assert!(world.complete(&claim, &JobOutcome::WaitsForModels(indexed())).await.unwrap());
-    assert_eq!((counts().await.runnable, counts().await.received), (0, 1));
-    assert!(world.claim().await.is_none());
-    assert_eq!(world.shown().await, [photo], "it is shown meanwhile");
-    assert_eq!(world.catalog.wake_waiting_jobs().await.unwrap(), 1);
-    assert_eq!(counts().await.runnable, 1);
-    world.index_all().await;
-    assert_eq!((counts().await.runnable, counts().await.indexed), (0, 1));
-}
-
-#[tokio::test]
-async fn a_new_process_gets_the_leases_of_the_dead_one() {
-    let world = World::new().await;
-    world.receive("photo", None).await;
-    world.claim().await.unwrap();
-    assert!(world.claim().await.is_none());
-    world.catalog.release_leases().await.unwrap();
-    assert!(world.claim().await.is_some());
 }
 
 // ---- photos and lists ------------------------------------------------------------------------

@@ -12,6 +12,10 @@ use utoipa::ToSchema;
 
 use super::App;
 
+/// A job that could run for this long and does not is a sign that nobody works. Newer photos go first, so a busy server
+/// has jobs that wait for minutes.
+const STUCK_MS: i64 = 600_000;
+
 /// `GET /livez`.
 #[utoipa::path(
     get, path = path::LIVEZ, tag = "health", operation_id = "livez",
@@ -49,6 +53,13 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
             ready.ready = false;
             ready.reasons.push("the catalogue does not answer".to_owned());
         }
+    }
+    match app.catalog.oldest_job_age().await {
+        Ok(Some(age)) if age > STUCK_MS => {
+            ready.reasons.push(format!("no worker has taken a photo that waits since {} s", age / 1000));
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(%error, "the queue cannot be looked at"),
     }
     if app.room_for(0).is_err() {
         ready.ready = false;

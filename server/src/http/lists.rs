@@ -22,21 +22,21 @@ use crate::catalog::PhotoFilter;
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageQuery {
     /// What the page before gave as `next`.
-    after: Option<i64>,
+    pub(super) after: Option<i64>,
     /// Entries; 100 unless asked, 1000 at most.
     limit: Option<u32>,
 }
 
 impl PageQuery {
     /// 100 unless asked; more than 1000 are never given.
-    fn limit(&self) -> u32 {
+    pub(super) fn limit(&self) -> u32 {
         self.limit.unwrap_or(100).clamp(1, 1000)
     }
 }
 
-type Asked = Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>;
+pub(super) type Asked = Result<Query<PageQuery>, axum::extract::rejection::QueryRejection>;
 
-fn asked(query: Asked) -> Result<PageQuery, ApiError> {
+pub(super) fn asked(query: Asked) -> Result<PageQuery, ApiError> {
     query.map(|Query(page)| page).map_err(|_| ApiError::bad("after and limit are integers"))
 }
 

@@ -5,6 +5,7 @@ mod auth;
 mod bytes;
 mod guests;
 mod health;
+mod jobs;
 mod lists;
 mod live;
 mod openapi;
@@ -27,7 +28,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 
 pub(crate) use accept::serve;
 use problem::ApiError;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
@@ -61,6 +62,8 @@ pub(crate) struct App {
     pub(crate) uploads: Uploads,
     pub(crate) matching: Matching,
     pub(crate) live: Live,
+    /// Told about jobs.
+    pub(crate) work: Arc<Notify>,
     /// Ends streams that would otherwise never end.
     pub(crate) shutdown: CancellationToken,
     pub(crate) limits: Limits,
@@ -116,6 +119,11 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(bytes::thumb))
         .routes(routes!(photographer::show))
         .routes(routes!(photographer::hide))
+        .routes(routes!(jobs::attention))
+        .routes(routes!(jobs::retry))
+        .routes(routes!(jobs::admin_attention))
+        .routes(routes!(jobs::admin_retry))
+        .routes(routes!(jobs::reindex))
         .routes(routes!(operator::list, operator::create))
         .routes(routes!(operator::change, operator::delete))
         .routes(routes!(operator::tokens, operator::create_token))

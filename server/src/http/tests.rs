@@ -138,7 +138,7 @@ async fn every_route_asks_who_it_is() {
         template.replace("{id}", &id).replace("{token}", "999")
     };
     // Nobody, our guest, their guest, our photographer, their photographer, operator.
-    let table: [(&str, &str, [u16; 6]); 30] = [
+    let table: [(&str, &str, [u16; 6]); 35] = [
         ("GET", "/api/photo/{id}", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/preview", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/thumb", [401, 200, 404, 200, 404, 401]),
@@ -168,6 +168,11 @@ async fn every_route_asks_who_it_is() {
         ("GET", "/api/openapi.json", [200; 6]),
         ("GET", "/livez", [200; 6]),
         ("GET", "/readyz", [200; 6]),
+        ("GET", "/api/photos/attention", [401, 401, 401, 200, 200, 401]),
+        ("POST", "/api/photos/retry", [401, 401, 401, 400, 400, 401]),
+        ("GET", "/api/admin/jobs", [401, 401, 401, 401, 401, 200]),
+        ("POST", "/api/admin/jobs/retry", [401, 401, 401, 401, 401, 400]),
+        ("POST", "/api/admin/events/{id}/reindex", [401, 401, 401, 401, 401, 400]),
         // Last, because it succeeds. Their photographer is not told that the photo is there.
         ("DELETE", "/api/photo/{id}", [401, 401, 401, 200, 404, 401]),
     ];
@@ -229,6 +234,47 @@ async fn a_hidden_photo_is_gone_for_guests_and_a_deleted_one_for_all() {
         let event = party.id.replace('-', "");
         let left = std::fs::read_dir(bench._folder.path().join(folder).join(event)).unwrap().count();
         assert_eq!(left, 0, "files are left in {folder}");
+    }
+}
+
+#[tokio::test]
+async fn indexing_again_changes_no_byte_that_was_shown() {
+    let bench = Bench::new().await;
+    let (party, other) = (bench.party("one").await, bench.party("two").await);
+    let photographer = Some(("authorization", &*party.photographer));
+    let bearer = format!("Bearer {}", bench.operator);
+    let operator = Some(("authorization", &*bearer));
+    let folder = bench._folder.path().join("derived").join(party.id.replace('-', ""));
+    let files = || {
+        let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| (path.clone(), std::fs::read(&path).unwrap())).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    // What was shown is told from what would be made now.
+    let elsewhere = bench._folder.path().join("photos").join(other.id.replace('-', "")).join(other.photo.to_simple());
+    for path in files().keys() {
+        std::fs::copy(&elsewhere, path).unwrap();
+    }
+    let shown = files();
+    assert_eq!(shown.len(), 2);
+    let reindex = format!("/api/admin/events/{}/reindex", party.id);
+    assert_eq!(bench.ask("POST", &reindex, operator, "{}").await.json::<Changed>(), Changed { changed: 1 });
+    assert_eq!(bench.indexer.step().await.unwrap(), Step::Done);
+    assert_eq!(files(), shown);
+    // One that a power cut tore is made again; the other stays.
+    let (torn, kept) = (shown.keys().next().unwrap(), shown.keys().nth(1).unwrap());
+    std::fs::write(torn, &shown[torn][..100]).unwrap();
+    bench.ask("POST", &reindex, operator, "{}").await;
+    assert_eq!(bench.indexer.step().await.unwrap(), Step::Done);
+    assert!(files()[torn].len() > 100 && files()[kept] == shown[kept]);
+    // An original that is gone is a trouble, not a failure; the other event's photographer cannot ask for it.
+    std::fs::remove_dir_all(bench._folder.path().join("photos").join(party.id.replace('-', ""))).unwrap();
+    bench.ask("POST", &reindex, operator, "{}").await;
+    for _ in 0..3 {
+        assert_eq!(bench.indexer.step().await.unwrap(), Step::Done);
+        let theirs = Some(("authorization", &*other.photographer));
+        let retry =
+            async |who| bench.ask("POST", "/api/photos/retry", who, "{\"all\":true}").await.json::<Changed>().changed;
+        assert_eq!((retry(theirs).await, retry(photographer).await), (0, 1));
     }
 }
 
