@@ -19,9 +19,10 @@ use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
-use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
+use sqlx::{Connection, Row, SqlSafeStr, Sqlite, Transaction};
 
 pub(crate) use attention::Requeue;
 pub(crate) use events::{Event, Machine};
@@ -92,6 +93,7 @@ impl Catalog {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(60))
+            .after_release(|connection, _| Box::pin(is_between_transactions(connection)))
             .connect_with(options.clone())
             .await?;
         Self::migrations().run(&writer).await?;
@@ -154,6 +156,14 @@ impl Catalog {
             .await?;
         Ok(done.rows_affected() == 1)
     }
+}
+
+/// Whether a connection may be used again. When the disk is full, SQLite ends a transaction by itself; the roll-back that
+/// follows fails, and the connection would take itself to be inside a transaction for ever.
+async fn is_between_transactions(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+    // The roll-back of a dropped transaction is only queued yet.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Reads a column that holds 16 raw bytes of an id.
