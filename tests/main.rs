@@ -8,6 +8,7 @@
 //! | `odd_files` | every odd file gets its word and stops no other |
 //! | `away` | the server away at the start and in the middle; exit codes |
 //! | `kills` | `kill -9` of either side at random moments |
+//! | `faults` | the server killed, its disk full, its power cut, under load: short runs of what `harness` does at length |
 //! | `venue` | `--serve`: everything in one process, for guests too |
 //! | `accuracy` | who is found, on an event whose truth is known |
 //! | `browser` | the guests' pages in a real browser, from another network |
@@ -17,6 +18,7 @@
 mod accuracy;
 mod away;
 mod browser;
+mod faults;
 mod kills;
 mod odd_files;
 mod protocol;
@@ -24,3 +26,21 @@ mod stand_in;
 mod support;
 mod upload;
 mod venue;
+
+// Shared with the bench `harness`, which runs them at length.
+#[path = "harness/crew.rs"]
+mod crew;
+#[path = "harness/disks.rs"]
+mod disks;
+#[path = "harness/examine.rs"]
+mod examine;
+#[path = "harness/full_disk.rs"]
+mod full_disk;
+#[path = "harness/ledger.rs"]
+mod ledger;
+#[path = "harness/power_cuts.rs"]
+mod power_cuts;
+#[path = "harness/server_kills.rs"]
+mod server_kills;
+#[path = "harness/wire.rs"]
+mod wire;

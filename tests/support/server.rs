@@ -16,6 +16,9 @@ use super::{PATIENCE, wait_for, wait_within};
 /// A server with a data folder of its own; both end with it.
 pub(crate) struct Server {
     folder: TempDir,
+    data: PathBuf,
+    /// The program that starts it, with its arguments; usually none.
+    through: Vec<String>,
     options: Vec<String>,
     child: Option<Child>,
     port: u16,
@@ -34,38 +37,85 @@ impl Server {
     }
 
     pub(crate) async fn start_with(options: &[&str]) -> Self {
-        let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut server = Self { folder: tempfile::tempdir().unwrap(), options, child: None, port: 0, starts: 0 };
+        let mut server = Self::idle(options);
         server.run().await;
         server
     }
 
+    /// One that does not run yet.
+    pub(crate) fn idle(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        Self { folder, data, through: Vec::new(), options, child: None, port: 0, starts: 0 }
+    }
+
+    /// The same, with its data in a folder that outlives it.
+    pub(crate) fn with_data(mut self, data: &Path) -> Self {
+        data.clone_into(&mut self.data);
+        self
+    }
+
+    /// The same, started by another program, whose arguments these are.
+    pub(crate) fn through(mut self, program: &[&str]) -> Self {
+        self.through = program.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Starts it on the same data, and (from the second time on) on the same port.
     pub(crate) async fn run(&mut self) {
+        self.spawn();
+        self.listening().await.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// Starts it and does not wait until it listens.
+    pub(crate) fn spawn(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         self.starts += 1;
-        let said = self.folder.path().join(format!("said-{}", self.starts));
         let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let child = command()
+        let mut command = command();
+        if let Some((program, arguments)) = self.through.split_first() {
+            let server = command.get_program().to_owned();
+            command = bare(Command::new(program));
+            command.args(arguments).arg(server);
+        }
+        let child = command
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .args(&self.options)
             .arg("--data")
             .arg(self.data())
             .stdin(Stdio::null())
-            .stdout(File::create(&said).unwrap())
+            .stdout(File::create(self.said_file()).unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
         self.child = Some(child);
-        let address = wait_for("the server to listen", async || {
+    }
+
+    /// Waits until it listens; why it ended instead.
+    pub(crate) async fn listening(&mut self) -> Result<(), String> {
+        let said = self.said_file();
+        let port = wait_for("the server to listen", async || {
             let said = std::fs::read_to_string(&said).unwrap();
             let line = said.lines().find_map(|line| line.strip_prefix("listening on http://"));
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
-                panic!("the server ended at its start ({status}):\n{}", self.log());
+                return Some(Err(format!("the server ended at its start ({status}):\n{}", self.log())));
             }
-            said.ends_with('\n').then_some(line?.to_owned())
+            said.ends_with('\n').then_some(())?;
+            line?.rsplit(':').next()?.parse::<u16>().ok().map(Ok)
         });
-        self.port = address.await.rsplit(':').next().unwrap().parse().unwrap();
+        self.port = port.await?;
+        Ok(())
+    }
+
+    /// Whether it was started and has not ended.
+    pub(crate) fn is_up(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// Its process, while it runs.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it was started").id()
     }
 
     /// `kill -9`.
@@ -81,7 +131,11 @@ impl Server {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
+    }
+
+    fn said_file(&self) -> PathBuf {
+        self.folder.path().join(format!("said-{}", self.starts))
     }
 
     fn log_file(&self) -> PathBuf {
@@ -137,9 +191,13 @@ impl Drop for Server {
     }
 }
 
-fn command() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-server"));
-    // Nothing of the developer's own settings.
+/// The server's command line.
+pub(crate) fn command() -> Command {
+    bare(Command::new(env!("CARGO_BIN_EXE_e2e-server")))
+}
+
+/// Nothing of the developer's own settings.
+fn bare(mut command: Command) -> Command {
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("RUST_BACKTRACE", "1");
     command
 }
