@@ -1,6 +1,7 @@
 //! The command line of `findme-server`: one file per kind of command.
 
 mod event;
+mod models;
 mod serve;
 
 use std::path::PathBuf;
@@ -9,8 +10,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::face;
 use event::{EventCommand, TokenCommand};
+use models::ModelsCommand;
 use serve::ServeArgs;
 
 /// Stores an event's photos, finds the faces in them, lets each guest find theirs.
@@ -36,12 +37,6 @@ enum Command {
     /// Face models.
     #[command(subcommand)]
     Models(ModelsCommand),
-}
-
-#[derive(Debug, Subcommand)]
-enum ModelsCommand {
-    /// List the packs, their files, licences and sources.
-    List,
 }
 
 #[derive(Debug, Args)]
@@ -82,10 +77,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve::serve(args).await,
         Command::Event(command) => event::event(command).await,
         Command::Token(command) => event::token(command).await,
-        Command::Models(ModelsCommand::List) => {
-            list_models();
-            Ok(())
-        }
+        Command::Models(command) => models::models(command).await,
     }
 }
 
@@ -102,21 +94,6 @@ fn folder(data: DataArg) -> anyhow::Result<PathBuf> {
     let system = directories::ProjectDirs::from("", "", "findme-server")
         .context("this system has no data folder; name one with --data")?;
     Ok(system.data_dir().to_owned())
-}
-
-fn list_models() {
-    for pack in face::packs() {
-        println!("{}{}", pack.name, if pack.default { "  (default)" } else { "" });
-        println!("  {}", pack.licence);
-        println!("  {}", pack.notice);
-        for file in pack.files() {
-            println!("  {}  {} bytes", file.file, file.bytes);
-            println!("    sha256 {}", file.sha256);
-            for source in &file.sources {
-                println!("    {}", source.url);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

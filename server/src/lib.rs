@@ -20,6 +20,7 @@ mod http;
 mod indexer;
 mod live;
 mod matching;
+pub mod models;
 pub mod picture;
 mod store;
 mod uploads;
@@ -56,7 +57,7 @@ pub struct Config {
     pub data: PathBuf,
     /// What guests' links begin with, for example `https://photos.example`; `None`: taken from each request's `Host`.
     pub public_url: Option<String>,
-    /// Folder with the model files of the face pack; `None`: faces wait until there is one.
+    /// Folder with the model files of the face pack, only read; `None`: `models` in the data folder.
     pub models: Option<PathBuf>,
     /// How faces are found.
     pub faces: Faces,
@@ -348,10 +349,8 @@ fn load_faces(config: &Config) -> FaceState {
         return FaceState::Off;
     }
     let pack = face::default_pack();
-    let Some(models) = &config.models else {
-        return FaceState::Waiting("faces wait: no folder of models was named (--models DIR or FINDME_MODELS)".into());
-    };
-    match Engine::open(models, pack) {
+    let models = config.models.clone().unwrap_or_else(|| models::folder_in(&config.data));
+    match Engine::open(&models, pack) {
         Ok(engine) => FaceState::Ready(Arc::new(engine), pack),
         Err(error) => FaceState::Waiting(format!("faces wait: {error}")),
     }

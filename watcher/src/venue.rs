@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use findme_common::PhotographerToken;
@@ -34,6 +35,9 @@ pub(crate) struct Venue {
     stop: CancellationToken,
     server: JoinHandle<anyhow::Result<()>>,
 }
+
+/// A venue does not wait longer for models: photos come first.
+const MODELS_TIME: Duration = Duration::from_secs(60);
 
 /// What is remembered about a venue; readable by its owner only.
 #[derive(Default, Serialize, Deserialize)]
@@ -67,6 +71,7 @@ pub(crate) async fn start(config: &VenueConfig, folder: &Path) -> anyhow::Result
     let listen = listener.local_addr()?;
     let reach = Reach::of(listen);
     let data = config.data.join("venue");
+    let no_models = install_models(config, &data).await;
     let server = Server::open(findme_server::Config {
         // What people copy from the board must work on their phones.
         public_url: reach.guests.map(|address| format!("http://{address}")),
@@ -86,7 +91,7 @@ pub(crate) async fn start(config: &VenueConfig, folder: &Path) -> anyhow::Result
     }
     let (token, name, join) = folders_event(&server, &mut remembered, &memory, folder).await?;
     let mut warnings = reach.warnings();
-    warnings.extend(server.faces_problem());
+    warnings.extend(no_models.or_else(|| server.faces_problem()));
     let guests = reach.guests.unwrap_or(reach.own);
     let join = format!("http://{guests}/e/{join}");
     let url = format!("http://{}", reach.own);
@@ -121,6 +126,28 @@ impl Venue {
             tracing::warn!("the server did not end in order: {error:#}");
         }
     }
+}
+
+/// The first start ever fetches the face models. Without internet it goes on without them; what to say then.
+async fn install_models(config: &VenueConfig, data: &Path) -> Option<String> {
+    if config.faces == Faces::Off || config.models.is_some() {
+        return None;
+    }
+    let mut said = false;
+    let fetched = findme_server::models::install_default(data, |progress| {
+        if !std::mem::replace(&mut said, true) {
+            eprintln!("fetching the face models, once ({} …)", progress.name);
+        }
+    });
+    let problem = match tokio::time::timeout(MODELS_TIME, fetched).await {
+        Ok(Ok(_)) => return None,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("they did not arrive in {} s", MODELS_TIME.as_secs()),
+    };
+    Some(format!(
+        "faces wait for their models: {problem}. Photos are stored and shown meanwhile; start again with internet, or \
+         with --models and a folder that has them"
+    ))
 }
 
 /// Finds the folder's event, or creates it.

@@ -21,7 +21,7 @@ pub(super) struct ServeArgs {
     /// What guests' links begin with [default: taken from each request].
     #[arg(long, env = "FINDME_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
-    /// Folder with the model files; only read.
+    /// Folder with the model files; only read [default: `models` in the data folder].
     #[arg(long, env = "FINDME_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
     /// How faces are found.

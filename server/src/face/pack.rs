@@ -49,6 +49,9 @@ pub struct ModelFile {
     pub bytes: u64,
     /// SHA-256 of its content.
     pub sha256: Digest,
+    /// SHA-256 of other files that hold the same network, made by other converters, and are taken as well.
+    #[serde(default)]
+    pub same_as: Vec<Digest>,
     /// Where it officially comes from, alone or in the parts that it is made from.
     pub sources: Vec<Source>,
 }
@@ -121,7 +124,7 @@ pub enum Channels {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// A file of the pack is not in the folder.
-    #[error("no face models: {file} is not in {}; put the files of the pack there (`findme-server models list` names them)", folder.display())]
+    #[error("no face models: {file} is not in {}; `findme-server models install` fetches it", folder.display())]
     Missing {
         /// Its name.
         file: String,
@@ -155,6 +158,11 @@ pub enum ModelError {
 }
 
 impl ModelFile {
+    /// Whether a file of this digest is this model.
+    pub fn accepts(&self, digest: &Digest) -> bool {
+        *digest == self.sha256 || self.same_as.contains(digest)
+    }
+
     /// Reads the file and checks its digest.
     ///
     /// # Errors
@@ -169,7 +177,7 @@ impl ModelFile {
             Err(source) => return Err(ModelError::Unreadable { path, source }),
         };
         let found = Digest::of(&bytes);
-        if found != self.sha256 {
+        if !self.accepts(&found) {
             return Err(ModelError::WrongDigest { path, found });
         }
         Ok(bytes)
