@@ -34,6 +34,10 @@ pub mod header {
     pub const TUS_EXTENSION: &str = "tus-extension";
     /// tus: largest upload that is taken, in bytes.
     pub const TUS_MAX_SIZE: &str = "tus-max-size";
+    /// tus: checksums that a server verifies.
+    pub const TUS_CHECKSUM_ALGORITHM: &str = "tus-checksum-algorithm";
+    /// tus: digest of the bytes of one request.
+    pub const UPLOAD_CHECKSUM: &str = "upload-checksum";
     /// tus: bytes that are stored.
     pub const UPLOAD_OFFSET: &str = "upload-offset";
     /// tus: bytes of the whole upload.
@@ -94,6 +98,8 @@ pub mod metadata {
     pub const KIND: &str = "kind";
     /// Which watcher or camera sent it.
     pub const SOURCE: &str = "source";
+    /// `yes`: guests do not see the photo until the photographer releases it.
+    pub const HOLD: &str = "hold";
     /// Id of an earlier photo that this one replaces.
     pub const REPLACES: &str = "replaces";
 }
@@ -440,6 +446,8 @@ pub enum Code {
     LengthMismatch,
     /// The bytes are not what their digest announced; the upload starts over.
     DigestMismatch,
+    /// The bytes of one request are not what its `Upload-Checksum` announced; none of them counts.
+    ChecksumMismatch,
     /// The photographer deleted this photo; it is not taken again.
     PhotoDeleted,
     /// The upload was forgotten; create it again.

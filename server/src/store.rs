@@ -128,6 +128,15 @@ impl PhotoStore {
         sync_parent(&target)
     }
 
+    /// Makes sure that a published file survives a power cut: a crash may have come between its renaming and the sync of
+    /// its folder.
+    ///
+    /// # Errors
+    /// When it cannot be synced.
+    pub(crate) fn confirm(&self, event: EventId, photo: PhotoId, kind: Kind) -> io::Result<()> {
+        sync_parent(&self.path(event, photo, kind.into()))
+    }
+
     /// Bytes in a staged file; `None` when there is none.
     ///
     /// # Errors
@@ -234,6 +243,17 @@ impl Staged {
         self.file.write_all(bytes)?;
         self.hasher.update(bytes);
         self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Throws away what is behind `offset`; `hasher` is that of the bytes before it.
+    ///
+    /// # Errors
+    /// When the file cannot be cut.
+    pub(crate) fn rewind(&mut self, offset: u64, hasher: Hasher) -> io::Result<()> {
+        self.file.set_len(offset)?;
+        self.file.seek(SeekFrom::Start(offset))?;
+        (self.offset, self.hasher) = (offset, hasher);
         Ok(())
     }
 

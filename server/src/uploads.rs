@@ -4,17 +4,21 @@
 //! exists only after its digest was verified and its file synced, renamed and its folder synced; one request at a time
 //! writes an upload, and the newest wins.
 //!
-//! Order before a final answer: sync of the bytes → digest verified → rename → sync of the folder → one transaction
-//! (upload complete, photo, job) with `synchronous=FULL` → answer.
+//! Order before a final answer: checksum of the request verified, where it has one → sync of the bytes → digest verified →
+//! rename → sync of the folder → one transaction (upload complete, photo, job) with `synchronous=FULL` → answer.
 
+mod checksum;
 mod files;
+mod finishing;
+mod receiving;
+mod recovery;
 mod slots;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use findme_common::digest::Hasher;
 use findme_common::{Digest, EventId, PhotoId, UploadId};
 use futures_util::{Stream, StreamExt};
@@ -23,15 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Accepted, Catalog, CatalogError, NewUpload, UploadRow};
 use crate::store::{PhotoStore, Staged};
+pub(crate) use checksum::{Checksum, NotAChecksum, SUM_ALGORITHMS};
 pub(crate) use files::blocking;
-use files::{published_digest, sync, write};
-use slots::{Kept, Slots};
-
-/// Bytes that are collected before they are written: few calls, little memory (times the number of clients).
-const BATCH: usize = 256 * 1024;
-
-/// Unwritten progress is made durable at least this often, so that a kill costs little of a large file.
-const CHECKPOINT: u64 = 16 * 1024 * 1024;
+use receiving::{Ended, Received, Writing};
+use slots::{Kept, Slot, Slots};
 
 /// What an upload cannot do, as a decision for the caller.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +56,12 @@ pub(crate) enum UploadError {
     /// The bytes are not those of the announced digest; the upload starts over.
     #[error("the bytes do not have the announced digest")]
     DigestMismatch,
+    /// The request's bytes do not have the checksum that it announced; none of them counts.
+    #[error("the bytes do not have the announced checksum")]
+    ChecksumMismatch {
+        /// Where the upload stands, as before the request.
+        offset: u64,
+    },
     /// A newer request writes this upload now.
     #[error("taken over by a newer request")]
     TakenOver,
@@ -154,37 +159,6 @@ impl Uploads {
         Self { catalog, store, slots: Slots::default(), work }
     }
 
-    /// Finishes or rolls back what a crash left: staged files without a row are removed, rows whose file was already
-    /// renamed are finished by their next request, rows whose bytes are gone are forgotten.
-    ///
-    /// # Errors
-    /// When catalogue or disk cannot be read.
-    pub(crate) async fn recover(&self) -> Result<(), UploadError> {
-        let rows = self.catalog.unfinished_uploads().await?;
-        let store = self.store.clone();
-        let staged = blocking(move || store.staged_uploads()).await?;
-        for orphan in staged.into_iter().filter(|id| rows.iter().all(|row| row.id != *id)) {
-            let store = self.store.clone();
-            blocking(move || store.discard(orphan)).await?;
-        }
-        for row in rows {
-            if row.offset == row.new.length {
-                // Whoever asks is told «all bytes are here» and may never come back: it is finished now.
-                match self.stand(row.new.event, row.id).await {
-                    Ok(_) | Err(UploadError::Lost) => continue,
-                    Err(other) => return Err(other),
-                }
-            }
-            let (store, id) = (self.store.clone(), row.id);
-            let there = blocking(move || store.staged_length(id)).await?;
-            let bytes_gone = there.is_none_or(|length| length < row.offset);
-            if bytes_gone && !self.republish(&row).await? && row.offset > 0 {
-                self.forget(&row).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Creates an upload; one that exists is found, with its true offset.
     ///
     /// # Errors
@@ -206,8 +180,9 @@ impl Uploads {
         Ok(row.into())
     }
 
-    /// Where an upload stands. A request that writes it is stopped first, so that the answer stays true; an upload whose
-    /// bytes are all here is finished first, so that «offset = length» always means a photo.
+    /// Where an upload stands: bytes that are on stable storage. A request that writes it and from which nothing comes
+    /// is taken for dead and stopped, so that what it had sent counts; one that is alive goes on. An upload whose bytes
+    /// are all here is finished first, so that «offset = length» always means a photo.
     ///
     /// # Errors
     /// [`UploadError::NotFound`], [`UploadError::Lost`] or storage.
@@ -219,22 +194,29 @@ impl Uploads {
         let this = self.clone();
         to_its_end(async move {
             let slot = this.slots.of(id);
-            let mut turn = slot.take_over().await;
-            let result = this.stand_in_turn(event, id, &mut turn).await;
-            drop(turn);
+            let result = match slot.turn_unless_alive().await {
+                Some(mut turn) => this.stand_in_turn(event, id, &slot, &mut turn).await,
+                None => this.row(event, id).await.map(Standing::from),
+            };
             this.slots.release(id, &slot);
             result
         })
         .await
     }
 
-    async fn stand_in_turn(&self, event: EventId, id: UploadId, kept: &mut Kept) -> Result<Standing, UploadError> {
+    async fn stand_in_turn(
+        &self,
+        event: EventId,
+        id: UploadId,
+        slot: &Slot,
+        kept: &mut Kept,
+    ) -> Result<Standing, UploadError> {
         let row = self.row(event, id).await?;
         if row.complete || row.offset < row.new.length {
             return Ok(row.into());
         }
-        let unstoppable = CancellationToken::new();
-        match self.append_in_turn(event, id, row.offset, nothing(), kept, &unstoppable).await {
+        let writing = Writing { slot, stop: CancellationToken::new(), checksum: None };
+        match self.append_in_turn(&row, row.offset, nothing(), kept, writing).await {
             Err(UploadError::DigestMismatch) => Ok(self.row(event, id).await?.into()),
             other => other,
         }
@@ -256,11 +238,34 @@ impl Uploads {
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send + 'static,
         E: Send + 'static,
     {
+        self.append_checked(event, id, offset, body, None).await
+    }
+
+    /// Like [`Uploads::append`], for a request that announced a checksum of its bytes: they all count, or none of them.
+    ///
+    /// # Errors
+    /// As there, and [`UploadError::ChecksumMismatch`].
+    pub(crate) async fn append_checked<S, E>(
+        &self,
+        event: EventId,
+        id: UploadId,
+        offset: u64,
+        body: S,
+        checksum: Option<Checksum>,
+    ) -> Result<Standing, UploadError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin + Send + 'static,
+        E: Send + 'static,
+    {
         let this = self.clone();
         to_its_end(async move {
             let slot = this.slots.of(id);
             let (mut turn, stop) = slot.take_turn().await;
-            let result = this.append_in_turn(event, id, offset, body, &mut turn, &stop).await;
+            let writing = Writing { slot: &slot, stop, checksum };
+            let result = match this.row(event, id).await {
+                Ok(row) => this.append_in_turn(&row, offset, body, &mut turn, writing).await,
+                Err(error) => Err(error),
+            };
             drop(turn);
             this.slots.release(id, &slot);
             result
@@ -270,144 +275,53 @@ impl Uploads {
 
     async fn append_in_turn<S, E>(
         &self,
-        event: EventId,
-        id: UploadId,
+        row: &UploadRow,
         offset: u64,
         mut body: S,
         kept: &mut Kept,
-        stop: &CancellationToken,
+        writing: Writing<'_>,
     ) -> Result<Standing, UploadError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
     {
-        let mut row = self.row(event, id).await?;
         if offset != row.offset {
             return Err(UploadError::OffsetMismatch { expected: row.offset });
         }
         if row.complete {
             // A repeat of the last, empty request is harmless; bytes beyond the end are not.
             return match body.next().await {
-                None => Ok(row.into()),
+                None => Ok(row.clone().into()),
                 Some(_) => Err(UploadError::TooLong),
             };
         }
         let hasher = kept.take().filter(|(at, _)| *at == offset).map(|(_, hasher)| hasher);
-        let staged = match self.open_staged(&row, hasher).await {
-            Err(UploadError::Lost) if self.republish(&row).await? => return Ok(self.row(event, id).await?.into()),
+        let staged = match self.open_staged(row, hasher).await {
+            Err(UploadError::Lost) if self.republish(row).await? => {
+                return Ok(self.row(row.new.event, row.id).await?.into());
+            }
             Err(UploadError::Lost) => {
-                self.forget(&row).await?;
+                self.forget(row).await?;
                 return Err(UploadError::Lost);
             }
             other => other?,
         };
-        let (staged, ended) = self.receive(&row, staged, &mut body, stop).await?;
+        let Received { staged, ended } = self.receive(row, staged, &mut body, writing).await?;
         let hasher = staged.hasher().clone();
-        let before = std::mem::replace(&mut row.offset, staged.offset());
+        let now = UploadRow { offset: staged.offset(), ..row.clone() };
         drop(staged);
         match ended {
             // The row's offset stays behind: the transaction that makes it a photo sets it, one commit for both.
-            Ended::Whole if row.offset == row.new.length => self.finish(row, hasher.finish()).await,
+            Ended::Whole if now.offset == now.new.length => self.finish(now, hasher.finish()).await,
             ended => {
-                if row.offset > before {
-                    self.catalog.set_offset(id, row.offset).await?;
+                if now.offset > row.offset {
+                    self.catalog.set_offset(now.id, now.offset).await?;
                 }
-                *kept = Some((row.offset, hasher));
+                *kept = Some((now.offset, hasher));
                 match ended {
-                    Ended::Whole => Ok(row.into()),
+                    Ended::Whole => Ok(now.into()),
                     Ended::Failed(error) => Err(error),
                 }
             }
-        }
-    }
-
-    /// Takes the body in, batch by batch, until it ends, breaks, runs over or is taken over. What is returned as the
-    /// staged file's offset is synced.
-    async fn receive<S, E>(
-        &self,
-        row: &UploadRow,
-        mut staged: Staged,
-        body: &mut S,
-        stop: &CancellationToken,
-    ) -> Result<(Staged, Ended), UploadError>
-    where
-        S: Stream<Item = Result<Bytes, E>> + Unpin,
-    {
-        let mut batch = BytesMut::new();
-        let mut synced = staged.offset();
-        let mut ended = None;
-        while ended.is_none() {
-            let next = tokio::select! {
-                biased;
-                () = stop.cancelled() => Some(Err(UploadError::TakenOver)),
-                piece = body.next() => piece.map(|piece| piece.map_err(|_| UploadError::Cut)),
-            };
-            match next {
-                None => ended = Some(Ended::Whole),
-                Some(Err(error)) => ended = Some(Ended::Failed(error)),
-                Some(Ok(piece)) => {
-                    let room = row.new.length - staged.offset() - batch.len() as u64;
-                    if piece.len() as u64 > room {
-                        // The surplus is refused, and so is the request: what came before it is kept.
-                        ended = Some(Ended::Failed(UploadError::TooLong));
-                    } else {
-                        batch.extend_from_slice(&piece);
-                    }
-                }
-            }
-            if batch.len() >= BATCH || (ended.is_some() && !batch.is_empty()) {
-                let full = batch.split().freeze();
-                staged = write(staged, full).await?;
-            }
-            if staged.offset() - synced >= CHECKPOINT && ended.is_none() {
-                staged = sync(staged).await?;
-                synced = staged.offset();
-                self.catalog.set_offset(row.id, synced).await?;
-            }
-        }
-        let staged = if staged.offset() > synced || row.new.length == 0 { sync(staged).await? } else { staged };
-        Ok((staged, ended.unwrap_or(Ended::Whole)))
-    }
-
-    /// Publishes a whole, synced upload.
-    async fn finish(&self, row: UploadRow, digest: Digest) -> Result<Standing, UploadError> {
-        if row.new.digest.is_some_and(|announced| announced != digest) {
-            // The offset goes back before the bytes do: a crash between the two only sends them again.
-            self.catalog.set_offset(row.id, 0).await?;
-            let (store, id) = (self.store.clone(), row.id);
-            blocking(move || store.discard(id)).await?;
-            return Err(UploadError::DigestMismatch);
-        }
-        let (store, id, new) = (self.store.clone(), row.id, row.new.clone());
-        blocking(move || store.publish(id, new.event, new.photo, new.kind)).await?;
-        self.commit(row, digest).await
-    }
-
-    async fn commit(&self, row: UploadRow, digest: Digest) -> Result<Standing, UploadError> {
-        self.catalog.finish_upload(&row, &digest).await?;
-        self.work.notify_one();
-        let standing = self.row(row.new.event, row.id).await;
-        if matches!(standing, Err(UploadError::NotFound))
-            && self.catalog.is_deleted(row.new.event, row.new.photo).await?
-        {
-            // Deleted while these bytes were on their way: its files were removed before this one was published.
-            let (store, new) = (self.store.clone(), row.new);
-            blocking(move || store.remove_photo(new.event, new.photo)).await?;
-            return Err(UploadError::Deleted);
-        }
-        Ok(standing?.into())
-    }
-
-    /// Finishes an upload whose file a crash left renamed but not recorded; whether there was such a file.
-    async fn republish(&self, row: &UploadRow) -> Result<bool, UploadError> {
-        let path = self.store.path(row.new.event, row.new.photo, row.new.kind.into());
-        let length = row.new.length;
-        let digest = blocking(move || published_digest(&path, length)).await?;
-        match digest {
-            Some(digest) if row.new.digest.is_none_or(|announced| announced == digest) => {
-                self.commit(row.clone(), digest).await?;
-                Ok(true)
-            }
-            _ => Ok(false),
         }
     }
 
@@ -416,39 +330,20 @@ impl Uploads {
     /// # Errors
     /// [`UploadError::NotFound`] or storage.
     pub(crate) async fn terminate(&self, event: EventId, id: UploadId) -> Result<(), UploadError> {
-        let slot = self.slots.of(id);
-        let mut turn = slot.take_over().await;
-        let result = match self.row(event, id).await {
-            Ok(row) => self.forget(&row).await,
-            Err(error) => Err(error),
-        };
-        *turn = None;
-        drop(turn);
-        self.slots.release(id, &slot);
-        result
-    }
-
-    /// Forgets unfinished uploads to which nothing was added since `before` (milliseconds since the epoch); how many.
-    ///
-    /// # Errors
-    /// When catalogue or disk fail.
-    pub(crate) async fn expire(&self, before: i64) -> Result<usize, UploadError> {
-        let mut expired = 0;
-        for row in self.catalog.unfinished_uploads().await?.into_iter().filter(|row| row.touched_at < before) {
-            let slot = self.slots.of(row.id);
-            // Whoever writes it now is alive, so it is not abandoned.
-            let Some(mut turn) = slot.idle_turn() else { continue };
-            // It may have gone on, or become a photo, since the list was read.
-            let now = self.catalog.upload(row.new.event, row.id).await?;
-            if now.is_some_and(|now| !now.complete && now.touched_at < before) {
-                self.forget(&row).await?;
-                *turn = None;
-                expired += 1;
-            }
+        let this = self.clone();
+        to_its_end(async move {
+            let slot = this.slots.of(id);
+            let mut turn = slot.take_over().await;
+            let result = match this.row(event, id).await {
+                Ok(row) => this.forget(&row).await,
+                Err(error) => Err(error),
+            };
+            *turn = None;
             drop(turn);
-            self.slots.release(row.id, &slot);
-        }
-        Ok(expired)
+            this.slots.release(id, &slot);
+            result
+        })
+        .await
     }
 
     async fn forget(&self, row: &UploadRow) -> Result<(), UploadError> {
@@ -470,14 +365,6 @@ impl Uploads {
             _ => error.into(),
         })
     }
-}
-
-/// How a request's body ended.
-enum Ended {
-    /// The client said that it was the end.
-    Whole,
-    /// Anything else; what arrived before is kept.
-    Failed(UploadError),
 }
 
 /// A body without bytes.

@@ -45,6 +45,7 @@ impl World {
             metadata: String::new(),
             name: name.to_owned(),
             replaces,
+            held: false,
         };
         let accepted = self.catalog.create_upload(UploadId::random().unwrap(), &new).await.unwrap();
         let Accepted::Upload(row) = accepted else { panic!("{accepted:?}") };

@@ -27,6 +27,8 @@ pub(crate) struct NewUpload {
     pub name: String,
     /// An earlier photo that this one replaces.
     pub replaces: Option<PhotoId>,
+    /// Whether guests do not see it until it is released.
+    pub held: bool,
 }
 
 /// One upload as it is stored.
@@ -68,6 +70,7 @@ fn upload_of(row: &SqliteRow) -> Result<UploadRow> {
             Some(_) => Some(id_column!(row, "replaces", PhotoId)?),
             None => None,
         },
+        held: row.try_get("held")?,
     };
     Ok(UploadRow {
         id: id_column!(row, "id", UploadId)?,
@@ -95,8 +98,8 @@ impl Catalog {
         }
         let now = now_ms();
         sqlx::query(
-            "INSERT INTO uploads (id, event, photo, kind, length, digest, metadata, name, replaces, created_at, touched_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, photo, kind) DO NOTHING",
+            "INSERT INTO uploads (id, event, photo, kind, length, digest, metadata, name, replaces, held, created_at, touched_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, photo, kind) DO NOTHING",
         )
         .bind(id.as_bytes().as_slice())
         .bind(new.event.as_bytes().as_slice())
@@ -107,6 +110,7 @@ impl Catalog {
         .bind(&new.metadata)
         .bind(&new.name)
         .bind(new.replaces.as_ref().map(|id| id.as_bytes().as_slice()))
+        .bind(new.held)
         .bind(now)
         .bind(now)
         .execute(&mut *tx)
@@ -208,14 +212,14 @@ impl Catalog {
 async fn upsert_photo(tx: &mut Transaction<'static, Sqlite>, new: &NewUpload, stored: &Digest) -> Result<Option<i64>> {
     let sql = match new.kind {
         Kind::Original => {
-            "INSERT INTO photos (event, id, name, accepted_at, digest, bytes) VALUES (?, ?, ?, ?, ?, ?)
+            "INSERT INTO photos (event, id, name, accepted_at, visibility, digest, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (event, id) DO UPDATE SET digest = excluded.digest, bytes = excluded.bytes, name = excluded.name,
                  state = CASE state WHEN 'failed' THEN 'received' ELSE state END, reason = NULL
              WHERE photos.digest IS NOT excluded.digest
              RETURNING seq"
         }
         Kind::Preview => {
-            "INSERT INTO photos (event, id, name, accepted_at, has_preview) VALUES (?, ?, ?, ?, 1)
+            "INSERT INTO photos (event, id, name, accepted_at, visibility, has_preview) VALUES (?, ?, ?, ?, ?, 1)
              ON CONFLICT (event, id) DO UPDATE SET has_preview = 1 WHERE digest IS NULL AND has_preview = 0
              RETURNING seq"
         }
@@ -224,7 +228,8 @@ async fn upsert_photo(tx: &mut Transaction<'static, Sqlite>, new: &NewUpload, st
         .bind(new.event.as_bytes().as_slice())
         .bind(new.photo.as_bytes().as_slice())
         .bind(&new.name)
-        .bind(now_ms());
+        .bind(now_ms())
+        .bind(if new.held { "held" } else { "shown" });
     if new.kind == Kind::Original {
         query = query.bind(stored.as_bytes().as_slice()).bind(new.length as i64);
     }

@@ -143,12 +143,14 @@ fn api() -> OpenApiRouter<Arc<App>> {
 /// All routes: the API's, and the pages'.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let (api, _) = api().split_for_parts();
-    api.merge(pages::router().layer(compression()))
+    let all = api
+        .merge(pages::router().layer(compression()))
         .fallback(pages::nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::map_response(with_safety_headers))
         .layer(tower_http::timeout::RequestBodyTimeoutLayer::new(BODY_IDLE))
-        .with_state(app)
+        .with_state(app);
+    Router::new().fallback_service(tower::util::MapRequest::new(all, uploads::override_method))
 }
 
 /// Lists and pages are sent compressed; pictures and small answers would not shrink.

@@ -72,6 +72,9 @@ fn meaning(code: Code) -> (u16, &'static str, bool) {
         Code::DigestMismatch => {
             (protocol::STATUS_CHECKSUM_MISMATCH, "The bytes do not have the announced digest", true)
         }
+        Code::ChecksumMismatch => {
+            (protocol::STATUS_CHECKSUM_MISMATCH, "The request's bytes do not have the announced checksum", true)
+        }
         Code::PhotoDeleted => (410, "The photo was deleted", false),
         Code::UploadGone => (410, "The upload is gone; create it again", true),
         Code::TakenOver => (409, "A newer request continues this upload", true),
@@ -150,6 +153,9 @@ impl From<UploadError> for ApiError {
             }
             UploadError::TooLong => Self::new(Code::TooLarge).detail("more bytes than Upload-Length announced"),
             UploadError::DigestMismatch => Self::new(Code::DigestMismatch).header(protocol::header::UPLOAD_OFFSET, 0),
+            UploadError::ChecksumMismatch { offset } => {
+                Self::new(Code::ChecksumMismatch).header(protocol::header::UPLOAD_OFFSET, offset)
+            }
             UploadError::TakenOver => Self::new(Code::TakenOver),
             UploadError::Cut => Self::bad("the body broke off"),
             UploadError::NoSpace => Self::new(Code::InsufficientStorage),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use findme_common::Digest;
 use findme_common::digest::Hasher;
 
+use super::checksum::Sum;
 use crate::store::Staged;
 
 /// Pieces in which a published file is read back, in bytes.
@@ -20,8 +21,20 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-pub(super) async fn write(mut staged: Staged, bytes: Bytes) -> io::Result<Staged> {
-    blocking(move || staged.write(&bytes).map(|()| staged)).await
+/// Writes the next bytes and adds them to the request's checksum.
+pub(super) async fn write(mut staged: Staged, mut sum: Option<Sum>, bytes: Bytes) -> io::Result<(Staged, Option<Sum>)> {
+    blocking(move || {
+        if let Some(sum) = &mut sum {
+            sum.update(&bytes);
+        }
+        staged.write(&bytes).map(|()| (staged, sum))
+    })
+    .await
+}
+
+/// Throws away what was written behind `offset`; the hasher is that of the bytes before it.
+pub(super) async fn rewind(mut staged: Staged, offset: u64, hasher: Hasher) -> io::Result<Staged> {
+    blocking(move || staged.rewind(offset, hasher).map(|()| staged)).await
 }
 
 pub(super) async fn sync(staged: Staged) -> io::Result<Staged> {

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use findme_common::UploadId;
 use findme_common::digest::Hasher;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Digest state of the durable prefix of so many bytes, so that it is not read again.
@@ -17,13 +19,27 @@ pub(super) type Turn<'a> = tokio::sync::MutexGuard<'a, Kept>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Slots(Arc<Mutex<HashMap<UploadId, Arc<Slot>>>>);
 
+/// A request from which nothing came for this long may be dead: a closed laptop, another Wi-Fi.
+const QUIET: Duration = Duration::from_millis(500);
+
+/// Who asks where an upload stands is not kept longer by a request that is alive.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
 /// One upload that a request has open.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slot {
     /// Held by the request that writes.
     turn: tokio::sync::Mutex<Kept>,
     /// Asks the present holder to stop.
     stop: Mutex<CancellationToken>,
+    /// When something last came from the holder.
+    heard: Mutex<Instant>,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self { turn: Default::default(), stop: Default::default(), heard: Mutex::new(Instant::now()) }
+    }
 }
 
 impl Slots {
@@ -57,7 +73,36 @@ impl Slot {
             std::mem::replace(&mut *stop, mine.clone())
         };
         before.cancel();
-        (self.turn.lock().await, mine)
+        let turn = self.turn.lock().await;
+        self.heard();
+        (turn, mine)
+    }
+
+    /// Something came from the request that writes.
+    pub(super) fn heard(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn quiet_at(&self) -> Instant {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) + QUIET
+    }
+
+    /// The turn, if nobody writes or whoever does has gone quiet and is stopped; `None` when a request is alive.
+    pub(super) async fn turn_unless_alive(&self) -> Option<Turn<'_>> {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            let quiet_at = self.quiet_at();
+            if let Ok(turn) = tokio::time::timeout_at(quiet_at.min(patience), self.turn.lock()).await {
+                return Some(turn);
+            }
+            let now = Instant::now();
+            if self.quiet_at() <= now {
+                return Some(self.take_over().await);
+            }
+            if now >= patience {
+                return None;
+            }
+        }
     }
 
     /// The turn, unless somebody has it.

@@ -60,6 +60,7 @@ impl World {
             metadata: "filename YQ==".to_owned(),
             name: "a".to_owned(),
             replaces: None,
+            held: false,
         }
     }
 
@@ -120,6 +121,13 @@ fn stalling(bytes: &[u8], size: usize) -> (impl Stream<Item = Piece> + Unpin + S
         std::future::pending::<Piece>().await
     }));
     (futures_util::stream::iter(pieces(bytes, size)).chain(silence), told)
+}
+
+fn sha1_of(bytes: &[u8]) -> Checksum {
+    use base64::Engine;
+    use sha1::Digest as _;
+    let digest = base64::engine::general_purpose::STANDARD.encode(sha1::Sha1::digest(bytes));
+    format!("sha1 {digest}").parse().unwrap()
 }
 
 /// Bytes that no two lengths share a prefix pattern with by chance.
@@ -378,4 +386,71 @@ async fn bytes_that_arrive_after_their_photo_was_deleted_leave_no_file() {
     let late = late.await.unwrap();
     assert!(matches!(late, Err(UploadError::Deleted)), "{late:?}");
     assert!(!world.published(&bytes).exists(), "a deleted photo is back");
+}
+
+#[tokio::test]
+async fn a_wrong_checksum_keeps_what_was_there_and_nothing_else() {
+    let mut world = World::new().await;
+    let bytes = content(40_000_000, 12);
+    let id = world.create(&bytes).await.id;
+    world.append(id, 0, &bytes[..1000]).await.unwrap();
+    // Longer than a checkpoint: none may be made of bytes that can still be wrong.
+    let rest = || whole(&bytes[1000..], 1_000_000);
+    let wrong = world.uploads.append_checked(world.event, id, 1000, rest(), Some(sha1_of(b"other"))).await;
+    assert!(matches!(wrong, Err(UploadError::ChecksumMismatch { offset: 1000 })), "{wrong:?}");
+    assert_eq!(std::fs::metadata(world.staged(id)).unwrap().len(), 1000, "the wrong bytes lie around");
+    world.reopen().await;
+    assert_eq!(world.uploads.stand(world.event, id).await.unwrap().offset, 1000);
+    let right = sha1_of(&bytes[1000..]);
+    world.uploads.append_checked(world.event, id, 1000, rest(), Some(right)).await.unwrap();
+    world.assert_one_photo(&bytes).await;
+}
+
+#[tokio::test]
+async fn a_question_does_not_stop_a_request_that_is_alive() {
+    let world = World::new().await;
+    let bytes = content(1000, 13);
+    let id = world.create(&bytes).await.id;
+    let (feed, fed) = tokio::sync::mpsc::unbounded_channel::<Piece>();
+    let body = Box::pin(futures_util::stream::unfold(fed, |mut fed| async { Some((fed.recv().await?, fed)) }));
+    let (uploads, event) = (world.uploads.clone(), world.event);
+    let writing = tokio::spawn(async move { uploads.append(event, id, 0, body).await });
+    let asking = world.uploads.stand(world.event, id);
+    tokio::pin!(asking);
+    // A byte at a time, for as long as it takes to be believed alive.
+    let mut sent = 0;
+    let standing = loop {
+        tokio::select! {
+            standing = &mut asking => break standing.unwrap(),
+            () = tokio::time::sleep(Duration::from_millis(20)) => {
+                feed.send(Ok(Bytes::copy_from_slice(&bytes[sent..=sent]))).unwrap();
+                sent += 1;
+            }
+        }
+    };
+    assert_eq!(standing.offset, 0, "bytes that are not on stable storage were counted");
+    feed.send(Ok(Bytes::copy_from_slice(&bytes[sent..]))).unwrap();
+    drop(feed);
+    assert!(writing.await.unwrap().unwrap().receipt.is_some());
+    world.assert_one_photo(&bytes).await;
+}
+
+#[tokio::test]
+async fn an_earlier_preview_of_equal_length_does_not_pass_for_a_new_one() {
+    let world = World::new().await;
+    let (old, new) = (content(500, 14), content(500, 15));
+    let unnamed = |bytes: &[u8]| NewUpload {
+        kind: Kind::Preview,
+        digest: None,
+        photo: PhotoId::of(world.event, &Digest::of(b"the original")),
+        ..world.new_upload(bytes)
+    };
+    let first = world.uploads.create(unnamed(&old)).await.unwrap().id;
+    world.append(first, 0, &old).await.unwrap();
+    world.uploads.terminate(world.event, first).await.unwrap();
+    let second = world.uploads.create(unnamed(&new)).await.unwrap().id;
+    world.uploads.recover().await.unwrap();
+    assert_eq!(world.uploads.stand(world.event, second).await.unwrap().receipt, None);
+    let done = world.append(second, 0, &new).await.unwrap();
+    assert_eq!(done.receipt.map(|receipt| receipt.digest), Some(Digest::of(&new)));
 }

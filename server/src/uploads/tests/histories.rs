@@ -12,6 +12,12 @@ enum Op {
         part: f64,
         size: usize,
     },
+    /// A part with its checksum, right, wrong, or right and cut off before its end.
+    Checked {
+        part: f64,
+        size: usize,
+        how: Checked,
+    },
     /// The connection breaks after this part.
     Cut {
         part: f64,
@@ -33,6 +39,14 @@ enum Op {
     TooLong,
     Terminate,
     Crash(Crash),
+}
+
+/// How a request with a checksum goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checked {
+    Right,
+    Wrong,
+    CutOff,
 }
 
 /// Where the process dies, as seen on the disk afterwards.
@@ -58,6 +72,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => Just(Op::Create),
         4 => (part(), size()).prop_map(|(part, size)| Op::Append { part, size }),
+        3 => (part(), size(), prop_oneof![Just(Checked::Right), Just(Checked::Wrong), Just(Checked::CutOff)])
+            .prop_map(|(part, size, how)| Op::Checked { part, size, how }),
         3 => (part(), size()).prop_map(|(part, size)| Op::Cut { part, size }),
         2 => (part(), part()).prop_map(|(first, second)| Op::TakeOver { first, second }),
         1 => part().prop_map(|part| Op::Garble { part }),
@@ -140,7 +156,11 @@ impl Client {
             Err(UploadError::DigestMismatch) => self.started_over(),
             Err(UploadError::NotFound) => self.id = None,
             Err(
-                UploadError::Cut | UploadError::TakenOver | UploadError::TooLong | UploadError::OffsetMismatch { .. },
+                UploadError::Cut
+                | UploadError::TakenOver
+                | UploadError::TooLong
+                | UploadError::OffsetMismatch { .. }
+                | UploadError::ChecksumMismatch { .. },
             ) => {}
             Err(other) => panic!("{other}"),
         }
@@ -180,6 +200,7 @@ impl Client {
                     "bytes were dropped"
                 );
             }
+            Op::Checked { part, size, how } => self.checked(id, *part, *size, *how).await,
             Op::TakeOver { first, second } => self.take_over(id, *first, *second).await,
             Op::Garble { part } => {
                 let range = self.next_part(*part);
@@ -219,6 +240,35 @@ impl Client {
             assert!(standing.receipt.is_none() || self.complete || standing.length == 0, "wrong bytes got a receipt");
         }
         self.after(result).await;
+    }
+
+    /// A request with a checksum counts whole, or not at all and the next one finds what was there before.
+    async fn checked(&mut self, id: UploadId, part: f64, size: usize, how: Checked) {
+        let (range, at) = (self.next_part(part), self.reported);
+        let bytes = self.bytes[range.clone()].to_vec();
+        let checksum = match how {
+            Checked::Wrong => sha1_of(b"other bytes"),
+            _ => sha1_of(&bytes),
+        };
+        let end = if how == Checked::CutOff { Some(Err("reset")) } else { None };
+        let body = futures_util::stream::iter(pieces(&bytes, size).into_iter().chain(end));
+        let result = self.world.uploads.append_checked(self.world.event, id, at, body, Some(checksum)).await;
+        match &result {
+            Ok(standing) => {
+                assert!(how == Checked::Right || self.complete, "{how:?} was taken");
+                assert_eq!(standing.offset, range.end as u64);
+            }
+            Err(UploadError::ChecksumMismatch { offset }) => {
+                assert_eq!((how, *offset), (Checked::Wrong, at), "none of its bytes counts");
+            }
+            Err(UploadError::Cut) => assert_eq!(how, Checked::CutOff),
+            _ => {}
+        }
+        let refused = matches!(result, Err(UploadError::ChecksumMismatch { .. } | UploadError::Cut));
+        self.after(result).await;
+        if refused && self.id.is_some() {
+            assert_eq!(self.reported, at, "bytes without their checksum were counted");
+        }
     }
 
     async fn take_over(&mut self, id: UploadId, first: f64, second: f64) {
