@@ -151,6 +151,43 @@ pub enum PhotoState {
     Failed,
 }
 
+/// Who may see a photo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Visibility {
+    /// Guests too.
+    #[default]
+    Shown,
+    /// The photographer alone, until it is released.
+    Held,
+    /// The photographer alone, until they have looked at what a guest reported.
+    Reported,
+    /// The photographer alone.
+    Hidden,
+}
+
+impl Visibility {
+    /// The word on the wire and in the catalogue.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shown => "shown",
+            Self::Held => "held",
+            Self::Reported => "reported",
+            Self::Hidden => "hidden",
+        }
+    }
+}
+
+impl std::str::FromStr for Visibility {
+    type Err = crate::token::Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let all = [Self::Shown, Self::Held, Self::Reported, Self::Hidden];
+        all.into_iter().find(|word| word.as_str() == text).ok_or(crate::token::Malformed("visibility"))
+    }
+}
+
 /// One photo of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -173,6 +210,9 @@ pub struct PhotoItem {
     /// How surely the asking guest is in it (`GET /api/my-photos` only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub band: Option<Band>,
+    /// Who may see it (for photographers only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<Visibility>,
 }
 
 /// How sure a match is.
@@ -200,6 +240,17 @@ pub struct Counts {
     /// count; the event is at rest when this is 0.
     #[serde(default)]
     pub runnable: u64,
+    /// Photos that wait until they are released (for photographers only; left out when there are none).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held: u64,
+    /// Photos that a guest reported and nobody has looked at (for photographers only; left out when there are none).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reported: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for a reference
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// What happened to a photo, in `GET /api/live`: the name of the server-sent event.
@@ -365,7 +416,7 @@ pub struct Name {
     pub name: String,
 }
 
-/// Body of `POST /api/photos/show` and `/hide`.
+/// Body of `POST /api/photos/show`, `/hide` and `/release`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PhotoSelection {
@@ -373,7 +424,7 @@ pub struct PhotoSelection {
     pub photos: Vec<PhotoId>,
 }
 
-/// Answer of show, hide and delete.
+/// Answer of show, hide, release and delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Changed {

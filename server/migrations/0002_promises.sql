@@ -49,6 +49,10 @@ CREATE INDEX live_of_photo ON live (event, photo);
 
 ALTER TABLE consents ADD COLUMN purpose TEXT NOT NULL DEFAULT 'search' CHECK (purpose IN ('search', 'never'));
 
+-- 1: for photographers alone; what guests may not see is not told to them either.
+ALTER TABLE live ADD COLUMN private INTEGER NOT NULL DEFAULT 0;
+UPDATE live SET private = 1 WHERE guest IS NULL;
+
 -- People who are never matched: faces like these are dropped as soon as they are found. Outlives the guest's erasure.
 CREATE TABLE suppressions (
     id       INTEGER PRIMARY KEY,

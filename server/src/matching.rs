@@ -3,14 +3,16 @@
 //! One search, one pair of thresholds, whichever came first, photo or selfie: the order of arrival cannot matter. What a
 //! guest is shown is searched anew each time, so that nothing derived is stored and erasing an enrolment erases all.
 
+mod mine;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use findme_common::protocol::{Band, FaceBox, LiveKind, Match, SelfieResult};
-use findme_common::{EventId, GuestId};
+use findme_common::{EventId, GuestId, PhotoId};
 
-use crate::catalog::{Catalog, CatalogError, GuestEnrolment};
+use crate::catalog::{Catalog, CatalogError, GuestEnrolment, SealedFaces};
 use crate::cpu::{CpuPool, GivenUp};
 use crate::face::{Bands, Embedding, Engine, Face, Pack, Purpose};
 use crate::gallery::Gallery;
@@ -87,12 +89,13 @@ pub(crate) struct Matching {
     cpu: CpuPool,
     limits: Limits,
     galleries: Arc<Mutex<HashMap<EventId, Arc<tokio::sync::RwLock<Loaded>>>>>,
+    remembered: mine::Remembered,
 }
 
 impl Matching {
     /// Over a catalogue, with the engine that there is.
     pub(crate) fn new(catalog: Catalog, vault: Vault, faces: FaceState, cpu: CpuPool, limits: Limits) -> Self {
-        Self { catalog, vault, faces, cpu, limits, galleries: Arc::default() }
+        Self { catalog, vault, faces, cpu, limits, galleries: Arc::default(), remembered: mine::Remembered::default() }
     }
 
     /// Whether faces can be searched.
@@ -191,6 +194,18 @@ impl Matching {
         }
     }
 
+    /// What it takes to tell which guests are in photos whose faces are stored. Without models, or without the event's
+    /// key, it tells nothing.
+    pub(crate) async fn seen_again(&self, event: EventId) -> SeenAgain {
+        let FaceState::Ready(_, pack) = &self.faces else { return SeenAgain { pack: "", known: None } };
+        let known = async {
+            let count = self.refreshed(event, pack).await?.read().await.gallery.len();
+            Ok::<_, MatchError>((self.vault.key(event)?, pack.thresholds.bands(count)))
+        };
+        let known = known.await.inspect_err(|error| tracing::warn!(%error, "guests are not told about photos")).ok();
+        SeenAgain { pack: &pack.name, known }
+    }
+
     /// The two bands of a search in an event's gallery, restricted to what guests may see.
     async fn find(&self, event: EventId, probes: &[Embedding]) -> Result<SelfieResult, MatchError> {
         let FaceState::Ready(_, pack) = &self.faces else { return Ok(SelfieResult::default()) };
@@ -266,20 +281,61 @@ impl GuestsIn<'_> {
     /// The guests whose enrolments these faces match, each once, in their better band.
     pub(crate) fn find(&self, enrolments: &[GuestEnrolment]) -> Vec<(GuestId, LiveKind)> {
         let Some((key, bands)) = &self.known else { return Vec::new() };
-        let mut found: HashMap<GuestId, Band> = HashMap::new();
-        for enrolment in enrolments {
-            let opened = key.open(&enrolment.vector).ok();
-            let Some(probe) = opened.and_then(|bytes| Embedding::from_bytes(&bytes)) else { continue };
-            let best = self.faces.iter().map(|face| probe.similarity(face)).max_by(|a, b| a.get().total_cmp(&b.get()));
-            match best.and_then(|best| bands.of(best)) {
-                Some(Band::You) => drop(found.insert(enrolment.guest, Band::You)),
-                Some(Band::Maybe) => drop(found.entry(enrolment.guest).or_insert(Band::Maybe)),
-                None => {}
-            }
-        }
-        let kind = |band| if band == Band::You { LiveKind::You } else { LiveKind::Maybe };
-        found.into_iter().map(|(guest, band)| (guest, kind(band))).collect()
+        guests_among(self.faces, &opened(key, enrolments), bands)
     }
+}
+
+/// Stored faces, ready to be compared with enrolments.
+#[derive(Debug)]
+pub(crate) struct SeenAgain {
+    pack: &'static str,
+    known: Option<(Arc<EventKey>, Bands)>,
+}
+
+impl SeenAgain {
+    /// Pack of the faces.
+    pub(crate) const fn pack(&self) -> &'static str {
+        self.pack
+    }
+
+    /// The guests whose enrolments match these photos' faces, each once a photo, in their better band.
+    pub(crate) fn find(
+        &self,
+        photos: &[SealedFaces],
+        enrolments: &[GuestEnrolment],
+    ) -> Vec<(PhotoId, GuestId, LiveKind)> {
+        let Some((key, bands)) = &self.known else { return Vec::new() };
+        let enrolments = opened(key, enrolments);
+        let of_photo = |(photo, sealed): &SealedFaces| {
+            let faces: Vec<_> = sealed.iter().filter_map(|vector| open(key, vector)).collect();
+            let found = guests_among(&faces, &enrolments, bands);
+            found.into_iter().map(|(guest, kind)| (*photo, guest, kind)).collect::<Vec<_>>()
+        };
+        photos.iter().flat_map(of_photo).collect()
+    }
+}
+
+fn open(key: &EventKey, sealed: &[u8]) -> Option<Embedding> {
+    key.open(sealed).ok().and_then(|bytes| Embedding::from_bytes(&bytes))
+}
+
+fn opened(key: &EventKey, enrolments: &[GuestEnrolment]) -> Vec<(GuestId, Embedding)> {
+    enrolments.iter().filter_map(|enrolment| Some((enrolment.guest, open(key, &enrolment.vector)?))).collect()
+}
+
+/// The guests whose enrolments these faces match, each once, in their better band.
+fn guests_among(faces: &[Embedding], enrolments: &[(GuestId, Embedding)], bands: &Bands) -> Vec<(GuestId, LiveKind)> {
+    let mut found: HashMap<GuestId, Band> = HashMap::new();
+    for (guest, probe) in enrolments {
+        let best = faces.iter().map(|face| probe.similarity(face)).max_by(|a, b| a.get().total_cmp(&b.get()));
+        match best.and_then(|best| bands.of(best)) {
+            Some(Band::You) => drop(found.insert(*guest, Band::You)),
+            Some(Band::Maybe) => drop(found.entry(*guest).or_insert(Band::Maybe)),
+            None => {}
+        }
+    }
+    let kind = |band| if band == Band::You { LiveKind::You } else { LiveKind::Maybe };
+    found.into_iter().map(|(guest, band)| (guest, kind(band))).collect()
 }
 
 /// The embedding of the face that counts in a selfie.

@@ -1,35 +1,79 @@
-//! What a photographer does with photos that are there: hide, show, delete.
+//! What a photographer does with photos that are there: hide, show, release, delete.
 
-use findme_common::protocol::LiveKind;
-use findme_common::{EventId, PhotoId};
+use findme_common::protocol::{LiveKind, Visibility};
+use findme_common::{EventId, GuestId, PhotoId};
+use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Catalog, Result, id_column, live, photos};
+use super::{Audience, Catalog, GuestEnrolment, Result, id_column, live, photos};
 use crate::clock::now_ms;
 
+/// What a photographer decides about photos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Guests see them, whatever stood in the way.
+    Show,
+    /// Guests see them no more.
+    Hide,
+    /// Guests see those that were only held back until now.
+    Release,
+}
+
+/// A photo with its sealed faces.
+pub(crate) type SealedFaces = (PhotoId, Vec<Vec<u8>>);
+
+/// From sealed faces of photos and the enrolments of their event to who is in which.
+pub(crate) type FindInPhotos<'a> =
+    dyn Fn(&[SealedFaces], &[GuestEnrolment]) -> Vec<(PhotoId, GuestId, LiveKind)> + Sync + 'a;
+
+/// Finds the guests who are in photos that become visible.
+pub(crate) struct Recogniser<'a> {
+    /// Pack whose faces and enrolments are compared.
+    pub(crate) pack: &'a str,
+    /// Who is in which of the photos.
+    pub(crate) find: &'a FindInPhotos<'a>,
+}
+
+type Tx = Transaction<'static, Sqlite>;
+
 impl Catalog {
-    /// Hides photos from guests or shows them again; how many are otherwise than before.
+    /// Carries out a decision about photos; how many are otherwise than before. What becomes visible is announced in
+    /// the same transaction, to the guests in it too: whoever enrols later finds it in the gallery.
     ///
     /// # Errors
-    /// When the catalogue cannot be written.
-    pub(crate) async fn set_hidden(&self, event: EventId, ids: &[PhotoId], hidden: bool) -> Result<u64> {
+    /// When the catalogue cannot be written; then nothing is.
+    pub(crate) async fn decide(
+        &self,
+        event: EventId,
+        ids: &[PhotoId],
+        decision: Decision,
+        recogniser: &Recogniser<'_>,
+    ) -> Result<u64> {
         let mut tx = self.begin().await?;
-        let mut changed = 0;
+        let (mut changed, mut appeared) = (0, Vec::new());
         for id in ids {
-            let visibility = if hidden { "hidden" } else { "shown" };
-            let done = sqlx::query("UPDATE photos SET visibility = ? WHERE event = ? AND id = ? AND visibility <> ?")
-                .bind(visibility)
-                .bind(event.as_bytes().as_slice())
-                .bind(id.as_bytes().as_slice())
-                .bind(visibility)
-                .execute(&mut *tx)
-                .await?;
-            if done.rows_affected() == 1 {
-                let kind = if hidden { LiveKind::Removed } else { LiveKind::Indexed };
-                live::append(&mut tx, event, kind, *id, None).await?;
-                changed += 1;
+            let Some((seq, before)) = visibility(&mut tx, event, *id).await? else { continue };
+            let after = match (decision, before) {
+                (Decision::Hide, _) => Visibility::Hidden,
+                (Decision::Show, _) | (Decision::Release, Visibility::Held) => Visibility::Shown,
+                (Decision::Release, other) => other,
+            };
+            if after == before {
+                continue;
+            }
+            changed += 1;
+            let was_shown = photos::is_shown(&mut tx, seq).await?;
+            set_visibility(&mut tx, seq, after).await?;
+            resolve_reports(&mut tx, seq, after).await?;
+            if was_shown {
+                withdraw(&mut tx, event, *id).await?;
+            } else if photos::is_shown(&mut tx, seq).await? {
+                appeared.push((seq, *id));
             }
         }
-        photos::bump(&mut tx, event).await?;
+        announce(&mut tx, event, &appeared, recogniser).await?;
+        if changed > 0 {
+            photos::bump(&mut tx, event).await?;
+        }
         tx.commit().await?;
         Ok(changed)
     }
@@ -41,17 +85,19 @@ impl Catalog {
     /// When the catalogue cannot be written.
     pub(crate) async fn delete_photo(&self, event: EventId, id: PhotoId) -> Result<bool> {
         let mut tx = self.begin().await?;
-        let mut there = false;
+        let Some((seq, _)) = visibility(&mut tx, event, id).await? else { return Ok(false) };
+        if photos::is_shown(&mut tx, seq).await? {
+            withdraw(&mut tx, event, id).await?;
+        } else {
+            live::append(&mut tx, event, LiveKind::Removed, id, Audience::Photographers).await?;
+        }
         for sql in [
             "DELETE FROM uploads WHERE event = ? AND photo = ?",
-            "DELETE FROM live WHERE event = ? AND photo = ?",
+            "DELETE FROM live WHERE event = ? AND photo = ? AND kind <> 'removed'",
             "DELETE FROM photos WHERE event = ? AND id = ?",
         ] {
             let query = sqlx::query(sql).bind(event.as_bytes().as_slice()).bind(id.as_bytes().as_slice());
-            there = query.execute(&mut *tx).await?.rows_affected() > 0;
-        }
-        if !there {
-            return Ok(false); // dropping the transaction brings a mere upload back
+            query.execute(&mut *tx).await?;
         }
         sqlx::query("INSERT INTO tombstones (event, photo, deleted_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
             .bind(event.as_bytes().as_slice())
@@ -63,11 +109,17 @@ impl Catalog {
             .bind(event.as_bytes().as_slice())
             .execute(&mut *tx)
             .await?;
-        live::append(&mut tx, event, LiveKind::Removed, id, None).await?;
         photos::bump(&mut tx, event).await?;
         tx.commit().await?;
         self.truncate_log().await?;
         Ok(true)
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn force_visibility(&self, id: PhotoId, to: Visibility) -> Result<()> {
+        let query = sqlx::query("UPDATE photos SET visibility = ? WHERE id = ?").bind(to.as_str());
+        query.bind(id.as_bytes().as_slice()).execute(&self.writer).await?;
+        Ok(())
     }
 
     /// Whether the photographer deleted this photo.
@@ -102,4 +154,83 @@ impl Catalog {
             .await?;
         Ok(())
     }
+}
+
+/// Key and visibility of a photo; `None` when there is no such photo.
+async fn visibility(tx: &mut Tx, event: EventId, id: PhotoId) -> Result<Option<(i64, Visibility)>> {
+    let row = sqlx::query("SELECT seq, visibility FROM photos WHERE event = ? AND id = ?")
+        .bind(event.as_bytes().as_slice())
+        .bind(id.as_bytes().as_slice())
+        .fetch_optional(&mut **tx)
+        .await?;
+    row.map(|row| Ok((row.try_get("seq")?, super::word(&row, "visibility")?))).transpose()
+}
+
+async fn set_visibility(tx: &mut Tx, seq: i64, to: Visibility) -> Result<()> {
+    sqlx::query("UPDATE photos SET visibility = ? WHERE seq = ?")
+        .bind(to.as_str())
+        .bind(seq)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// A photographer who shows or hides a photo has looked at it.
+async fn resolve_reports(tx: &mut Tx, seq: i64, outcome: Visibility) -> Result<()> {
+    sqlx::query("UPDATE reports SET resolved_at = ?, outcome = ? WHERE photo = ? AND resolved_at IS NULL")
+        .bind(now_ms())
+        .bind(outcome.as_str())
+        .bind(seq)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Tells those who may have seen a photo that it is there no more, and takes back what the log would tell of it again.
+async fn withdraw(tx: &mut Tx, event: EventId, id: PhotoId) -> Result<()> {
+    let told =
+        sqlx::query("DELETE FROM live WHERE event = ? AND photo = ? AND kind IN ('you', 'maybe') RETURNING guest")
+            .bind(event.as_bytes().as_slice())
+            .bind(id.as_bytes().as_slice())
+            .fetch_all(&mut **tx)
+            .await?;
+    sqlx::query("UPDATE live SET private = 1 WHERE event = ? AND photo = ? AND kind = 'indexed'")
+        .bind(event.as_bytes().as_slice())
+        .bind(id.as_bytes().as_slice())
+        .execute(&mut **tx)
+        .await?;
+    let audience = Audience::of_photo(tx, event, true).await?;
+    live::append(tx, event, LiveKind::Removed, id, audience).await?;
+    if audience != Audience::Everyone {
+        let mut guests = told.iter().map(|row| id_column!(row, "guest", GuestId)).collect::<Result<Vec<_>>>()?;
+        guests.sort_unstable();
+        guests.dedup();
+        for guest in guests {
+            live::append(tx, event, LiveKind::Removed, id, Audience::Guest(guest)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells everybody of photos that became visible, and the guests in them that they are theirs.
+async fn announce(tx: &mut Tx, event: EventId, appeared: &[(i64, PhotoId)], recogniser: &Recogniser<'_>) -> Result<()> {
+    if appeared.is_empty() {
+        return Ok(());
+    }
+    let audience = Audience::of_photo(tx, event, true).await?;
+    let mut faces: Vec<SealedFaces> = Vec::with_capacity(appeared.len());
+    for (seq, id) in appeared {
+        live::append(tx, event, LiveKind::Indexed, *id, audience).await?;
+        let rows = sqlx::query("SELECT vector FROM faces WHERE photo = ? AND pack = ?")
+            .bind(seq)
+            .bind(recogniser.pack)
+            .fetch_all(&mut **tx)
+            .await?;
+        faces.push((*id, rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<_>>()?));
+    }
+    let enrolments = super::guests::enrolments_of_event(tx, event, recogniser.pack).await?;
+    for (photo, guest, kind) in (recogniser.find)(&faces, &enrolments) {
+        live::tell_once(tx, event, kind, photo, guest).await?;
+    }
+    Ok(())
 }

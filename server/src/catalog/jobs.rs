@@ -7,7 +7,7 @@ use findme_common::protocol::LiveKind;
 use findme_common::{EventId, GuestId, PhotoId};
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Catalog, CatalogError, GuestEnrolment, NewFace, Result, id_column};
+use super::{Audience, Catalog, CatalogError, GuestEnrolment, NewFace, Result, id_column};
 use crate::clock::now_ms;
 
 /// A worker that dies gives its photo back after this long. Its worker renews it while it lives ([`RENEW_EVERY`]), so
@@ -305,10 +305,12 @@ async fn announce(
     first: bool,
     matcher: &Matcher<'_>,
 ) -> Result<()> {
+    let shown = super::photos::is_shown(tx, claim.seq).await?;
     if first {
-        super::live::append(tx, claim.event, LiveKind::Indexed, claim.photo, None).await?;
+        let audience = Audience::of_photo(tx, claim.event, shown).await?;
+        super::live::append(tx, claim.event, LiveKind::Indexed, claim.photo, audience).await?;
     }
-    if !super::photos::is_shown(tx, claim.seq).await? {
+    if !shown {
         return Ok(()); // they are told when it is shown
     }
     let enrolments = super::guests::enrolments_of_event(tx, claim.event, matcher.pack).await?;
@@ -358,7 +360,7 @@ async fn fail(
         .execute(&mut **tx)
         .await?;
     delete(tx, seq).await?;
-    super::live::append(tx, event, LiveKind::Failed, photo, None).await
+    super::live::append(tx, event, LiveKind::Failed, photo, Audience::Photographers).await
 }
 
 /// Puts a job off. The worker lives, so this is no attempt that ended it.

@@ -20,8 +20,34 @@ pub(crate) struct LiveEntry {
     pub(crate) kind: LiveKind,
     /// To which photo.
     pub(crate) photo: PhotoId,
-    /// For whom alone; `None`: for all who may see the photo.
-    pub(crate) guest: Option<GuestId>,
+    /// For whom.
+    pub(crate) audience: Audience,
+}
+
+/// Who hears of something. Settled when it is written, so that replaying the log tells nobody more than was meant, and
+/// an open connection costs no question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// The photographers and every guest of the event.
+    Everyone,
+    /// The photographers alone: photos that guests may not see, and what only concerns them.
+    Photographers,
+    /// One guest alone.
+    Guest(GuestId),
+}
+
+impl Audience {
+    /// Who hears about a photo that is, or was, to be seen or not: the guests only where they may see all photos.
+    pub(super) async fn of_photo(tx: &mut Transaction<'static, Sqlite>, event: EventId, shown: bool) -> Result<Self> {
+        if !shown {
+            return Ok(Self::Photographers);
+        }
+        let open = sqlx::query("SELECT 1 FROM events WHERE id = ? AND gallery_open = 1")
+            .bind(event.as_bytes().as_slice())
+            .fetch_optional(&mut **tx)
+            .await?;
+        Ok(if open.is_some() { Self::Everyone } else { Self::Photographers })
+    }
 }
 
 pub(super) async fn append(
@@ -29,13 +55,18 @@ pub(super) async fn append(
     event: EventId,
     kind: LiveKind,
     photo: PhotoId,
-    guest: Option<GuestId>,
+    audience: Audience,
 ) -> Result<()> {
-    sqlx::query("INSERT INTO live (event, kind, photo, guest, at) VALUES (?, ?, ?, ?, ?)")
+    let guest = match audience {
+        Audience::Guest(guest) => Some(guest),
+        Audience::Everyone | Audience::Photographers => None,
+    };
+    sqlx::query("INSERT INTO live (event, kind, photo, guest, private, at) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(event.as_bytes().as_slice())
         .bind(kind.as_str())
         .bind(photo.as_bytes().as_slice())
         .bind(guest.as_ref().map(|guest| guest.as_bytes().as_slice()))
+        .bind(audience == Audience::Photographers)
         .bind(now_ms())
         .execute(&mut **tx)
         .await?;
@@ -61,23 +92,24 @@ pub(super) async fn tell_once(
         .await?
         .is_some();
     if !told {
-        append(tx, event, kind, photo, Some(guest)).await?;
+        append(tx, event, kind, photo, Audience::Guest(guest)).await?;
     }
     Ok(!told)
 }
 
 fn entry(row: &SqliteRow) -> Result<LiveEntry> {
     let kind = LiveKind::of_word(row.try_get("kind")?).ok_or(CatalogError::Damaged("an unknown kind of live entry"))?;
-    let guest = match row.try_get::<Option<Vec<u8>>, _>("guest")? {
-        Some(_) => Some(id_column!(row, "guest", GuestId)?),
-        None => None,
+    let audience = match row.try_get::<Option<Vec<u8>>, _>("guest")? {
+        Some(_) => Audience::Guest(id_column!(row, "guest", GuestId)?),
+        None if row.try_get("private")? => Audience::Photographers,
+        None => Audience::Everyone,
     };
     Ok(LiveEntry {
         seq: row.try_get("seq")?,
         event: id_column!(row, "event", EventId)?,
         kind,
         photo: id_column!(row, "photo", PhotoId)?,
-        guest,
+        audience,
     })
 }
 

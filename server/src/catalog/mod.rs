@@ -25,11 +25,12 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Row, SqlSafeStr, Sqlite, Transaction};
 
 pub(crate) use attention::Requeue;
+pub(crate) use curation::{Decision, Recogniser, SealedFaces};
 pub(crate) use events::{Event, Machine};
 pub(crate) use faces::NewFace;
 pub(crate) use guests::{Guest, GuestEnrolment};
 pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble};
-pub(crate) use live::LiveEntry;
+pub(crate) use live::{Audience, LiveEntry};
 pub(crate) use photos::{Photo, PhotoFilter};
 pub(crate) use uploads::{Accepted, NewUpload, UploadRow};
 

@@ -1,6 +1,6 @@
 //! Photos and the lists of them: keyset by order of acceptance, never an offset, never a picture byte.
 
-use findme_common::protocol::{Counts, Name, PhotoItem, PhotoState};
+use findme_common::protocol::{Counts, Name, PhotoItem, PhotoState, Visibility};
 use findme_common::{Digest, EventId, PhotoId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
@@ -38,9 +38,11 @@ pub(crate) struct Photo {
     pub media: Option<String>,
     /// Whether guests may see it.
     pub shown: bool,
+    /// Whether guests may see also photos that they are not in.
+    pub gallery_open: bool,
 }
 
-/// Guests see what has derivatives, is not hidden, and is not replaced by a later version that arrived.
+/// Guests see what has derivatives, is neither held, reported nor hidden, and is not replaced by a later version that arrived.
 const SHOWN: &str = "width IS NOT NULL AND visibility = 'shown' AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.event = photos.event AND r.old = photos.id)";
 
 /// Grows the event's version: every list may have changed.
@@ -77,7 +79,13 @@ fn item(row: &SqliteRow) -> Result<PhotoItem> {
         state: state(row)?,
         reason: row.try_get("reason")?,
         band: None,
+        visibility: None,
     })
+}
+
+/// An item as photographers see it.
+fn item_in_full(row: &SqliteRow) -> Result<PhotoItem> {
+    Ok(PhotoItem { visibility: Some(super::word(row, "visibility")?), ..item(row)? })
 }
 
 impl Catalog {
@@ -105,6 +113,10 @@ impl Catalog {
             .fetch_all(&self.readers)
             .await?;
         let limit = limit as usize;
+        let item = match filter {
+            PhotoFilter::All => item_in_full,
+            PhotoFilter::Shown => item,
+        };
         let photos = rows.iter().take(limit).map(item).collect::<Result<_>>()?;
         let next = match (rows.len() > limit, limit.checked_sub(1).and_then(|last| rows.get(last))) {
             (true, Some(last)) => Some(last.try_get("seq")?),
@@ -154,6 +166,9 @@ impl Catalog {
                 PhotoState::Failed => counts.failed = n,
             }
         }
+        if filter == PhotoFilter::All {
+            self.count_unseen(event, &mut counts).await?;
+        }
         let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE event = ? AND waiting = 0")
             .bind(event.as_bytes().as_slice())
             .fetch_one(&self.readers)
@@ -162,13 +177,27 @@ impl Catalog {
         Ok(counts)
     }
 
+    async fn count_unseen(&self, event: EventId, counts: &mut Counts) -> Result<()> {
+        let sql = "SELECT visibility, COUNT(*) AS n FROM photos WHERE event = ? AND visibility <> 'shown' GROUP BY visibility";
+        for row in sqlx::query(sql).bind(event.as_bytes().as_slice()).fetch_all(&self.readers).await? {
+            let n = row.try_get::<i64, _>("n")? as u64;
+            match super::word(&row, "visibility")? {
+                Visibility::Held => counts.held = n,
+                Visibility::Reported => counts.reported = n,
+                Visibility::Shown | Visibility::Hidden => {}
+            }
+        }
+        Ok(())
+    }
+
     /// What serving one photo's bytes needs; `None` when the event has no such photo.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn photo(&self, event: EventId, id: PhotoId) -> Result<Option<Photo>> {
-        let sql =
-            format!("SELECT name, digest, width, media, ({SHOWN}) AS shown FROM photos WHERE event = ? AND id = ?");
+        let sql = format!(
+            "SELECT name, digest, width, media, ({SHOWN}) AS shown, (SELECT gallery_open FROM events e WHERE e.id = event) AS gallery_open FROM photos WHERE event = ? AND id = ?"
+        );
         let row = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(event.as_bytes().as_slice())
             .bind(id.as_bytes().as_slice())
@@ -181,6 +210,7 @@ impl Catalog {
             ready: row.try_get::<Option<i64>, _>("width")?.is_some(),
             media: row.try_get("media")?,
             shown: row.try_get("shown")?,
+            gallery_open: row.try_get("gallery_open")?,
         }))
     }
 

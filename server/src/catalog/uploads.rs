@@ -5,7 +5,7 @@ use findme_common::{Digest, EventId, PhotoId, UploadId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Catalog, Result, digest, id_column, word};
+use super::{Audience, Catalog, Result, digest, id_column, word};
 use crate::clock::now_ms;
 
 /// What an upload begins with.
@@ -199,7 +199,7 @@ impl Catalog {
                     .execute(&mut *tx)
                     .await?;
             }
-            super::live::append(&mut tx, new.event, LiveKind::Received, new.photo, None).await?;
+            super::live::append(&mut tx, new.event, LiveKind::Received, new.photo, Audience::Photographers).await?;
             super::photos::bump(&mut tx, new.event).await?;
         }
         tx.commit().await?;

@@ -1,6 +1,6 @@
 //! Bytes of photos: streamed from the file, cached by the browser for good, ranged. No picture is ever in memory whole.
 
-use std::io::SeekFrom;
+use std::io::{ErrorKind, SeekFrom};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -120,7 +120,9 @@ async fn find(app: &App, viewer: Viewer, id: &str) -> Result<(PhotoId, Photo), A
         Viewer::Photographer(_) => Ok((id, photo)),
         // Bytes that no decoder has seen are not shown to guests.
         Viewer::Guest(_) if !photo.ready => Err(not_ready()),
-        Viewer::Guest(_) if photo.shown => Ok((id, photo)),
+        Viewer::Guest(_) if photo.shown && photo.gallery_open => Ok((id, photo)),
+        // Where not all photos are everybody's, a guest sees those that they are in.
+        Viewer::Guest(guest) if photo.shown && app.matching.photos_of(&guest).await?.contains(&id) => Ok((id, photo)),
         Viewer::Guest(_) => Err(nothing()),
     }
 }
@@ -153,9 +155,14 @@ async fn send(
         return Ok((StatusCode::NOT_MODIFIED, base).into_response());
     }
     let path = app.store.path(viewer.event(), id, rendition);
-    let mut file = tokio::fs::File::open(&path)
-        .await
-        .map_err(|error| ApiError::internal(format!("{}: {error}", path.display())))?;
+    let mut file = match tokio::fs::File::open(&path).await {
+        Ok(file) => file,
+        // Deleted between the look-up and now. A file that is missing without that is a fault.
+        Err(error) if error.kind() == ErrorKind::NotFound && app.catalog.photo(viewer.event(), id).await?.is_none() => {
+            return Err(ApiError::new(Code::NotFound));
+        }
+        Err(error) => return Err(ApiError::internal(format!("{}: {error}", path.display()))),
+    };
     let size = file.metadata().await.map_err(ApiError::internal)?.len();
     // A range of another version of the file is not what was asked for.
     let ranged = sent(header::IF_RANGE).is_none_or(|version| version == tag);

@@ -18,7 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::App;
 use super::auth::Viewer;
 use super::problem::ApiError;
-use crate::catalog::LiveEntry;
+use crate::catalog::{Audience, LiveEntry};
 
 /// A comment this often keeps proxies and phones from giving the connection up.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -78,10 +78,11 @@ impl Listener {
             return false;
         }
         match self.viewer {
-            Viewer::Photographer(_) => entry.guest.is_none(),
-            Viewer::Guest(guest) => match entry.guest {
-                Some(whose) => whose == guest.id,
-                None => entry.kind == LiveKind::Indexed,
+            Viewer::Photographer(_) => !matches!(entry.audience, Audience::Guest(_)),
+            Viewer::Guest(guest) => match entry.audience {
+                Audience::Guest(whose) => whose == guest.id,
+                Audience::Everyone => matches!(entry.kind, LiveKind::Indexed | LiveKind::Removed),
+                Audience::Photographers => false,
             },
         }
     }

@@ -119,6 +119,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(bytes::thumb))
         .routes(routes!(photographer::show))
         .routes(routes!(photographer::hide))
+        .routes(routes!(photographer::release))
         .routes(routes!(jobs::attention))
         .routes(routes!(jobs::retry))
         .routes(routes!(jobs::admin_attention))

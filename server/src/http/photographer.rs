@@ -1,4 +1,4 @@
-//! What a photographer does with photos that are on the server: show, hide, delete. Only those of their own event.
+//! What a photographer does with photos that are on the server: show, hide, release, delete. Only those of their own event.
 
 use std::sync::Arc;
 
@@ -11,13 +11,14 @@ use findme_common::protocol::{Changed, Code, PhotoSelection};
 use super::App;
 use super::auth::Photographer;
 use super::problem::{ApiError, ApiResult};
+use crate::catalog::{Decision, Recogniser};
 
 /// Photos that one request may name.
 const MAX_SELECTION: usize = 1000;
 
 type Selection = Result<Json<PhotoSelection>, JsonRejection>;
 
-/// `POST /api/photos/show`: guests see them again.
+/// `POST /api/photos/show`: guests see them, whatever stood in the way; looks after reports too.
 #[utoipa::path(
     post, path = "/api/photos/show", tag = "photographer", operation_id = "show_photos",
     security(("photographer" = [])),
@@ -25,7 +26,7 @@ type Selection = Result<Json<PhotoSelection>, JsonRejection>;
     responses((status = 200, description = "How many are shown now that were not", body = Changed)),
 )]
 pub(crate) async fn show(app: State<Arc<App>>, machine: Photographer, body: Selection) -> ApiResult<Json<Changed>> {
-    set_hidden(&app, machine, body, false).await
+    decide(&app, machine, body, Decision::Show).await
 }
 
 /// `POST /api/photos/hide`: guests see them no more.
@@ -36,15 +37,30 @@ pub(crate) async fn show(app: State<Arc<App>>, machine: Photographer, body: Sele
     responses((status = 200, description = "How many are hidden now that were not", body = Changed)),
 )]
 pub(crate) async fn hide(app: State<Arc<App>>, machine: Photographer, body: Selection) -> ApiResult<Json<Changed>> {
-    set_hidden(&app, machine, body, true).await
+    decide(&app, machine, body, Decision::Hide).await
 }
 
-async fn set_hidden(app: &App, machine: Photographer, body: Selection, hidden: bool) -> ApiResult<Json<Changed>> {
+/// `POST /api/photos/release`: guests see those that were held back.
+#[utoipa::path(
+    post, path = "/api/photos/release", tag = "photographer", operation_id = "release_photos",
+    security(("photographer" = [])),
+    request_body = PhotoSelection,
+    responses((status = 200, description = "How many are shown now that were held", body = Changed)),
+)]
+pub(crate) async fn release(app: State<Arc<App>>, machine: Photographer, body: Selection) -> ApiResult<Json<Changed>> {
+    decide(&app, machine, body, Decision::Release).await
+}
+
+async fn decide(app: &App, machine: Photographer, body: Selection, decision: Decision) -> ApiResult<Json<Changed>> {
     let Json(selection) = body.map_err(|_| ApiError::bad("expected {\"photos\": [\"…\"]}"))?;
     if selection.photos.len() > MAX_SELECTION {
         return Err(ApiError::bad(format!("at most {MAX_SELECTION} photos at once")));
     }
-    let changed = app.catalog.set_hidden(machine.0.event, &selection.photos, hidden).await?;
+    let event = machine.0.event;
+    let seen = app.matching.seen_again(event).await;
+    let find = |photos: &[_], enrolments: &[_]| seen.find(photos, enrolments);
+    let recogniser = Recogniser { pack: seen.pack(), find: &find };
+    let changed = app.catalog.decide(event, &selection.photos, decision, &recogniser).await?;
     app.live.wake();
     Ok(Json(Changed { changed }))
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
-use findme_common::protocol::{Changed, EventCreated, EventItem, PhotoList};
+use findme_common::protocol::{Changed, EventCreated, EventItem, LiveKind, PhotoList, Visibility};
 use findme_common::{Digest, PhotoId};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
+use crate::catalog::{Audience, Catalog};
 use crate::indexer::Step;
 use crate::{Config, Faces, Server};
 
@@ -19,6 +20,7 @@ struct Bench {
     _folder: tempfile::TempDir,
     router: axum::Router,
     indexer: crate::indexer::Indexer,
+    catalog: Catalog,
     operator: String,
 }
 
@@ -48,9 +50,9 @@ impl Bench {
         let config = Config { faces: Faces::Off, workers: Some(1), ..Config::new(folder.path()) };
         let server = Server::open(config).await.unwrap();
         let operator = server.first_operator_token().unwrap().reveal();
-        let indexer = server.indexer.clone();
+        let (indexer, catalog) = (server.indexer.clone(), server.site.catalog.clone());
         let router = super::router(Arc::new(server.app(tokio_util::sync::CancellationToken::new())));
-        Self { _folder: folder, router, indexer, operator }
+        Self { _folder: folder, router, indexer, catalog, operator }
     }
 
     /// `who` is a header: a bearer token or a cookie.
@@ -72,6 +74,11 @@ impl Bench {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap()
+    }
+
+    /// As an upload with `--hold` or a guest's report leaves it.
+    async fn set_visibility(&self, photo: &PhotoId, to: Visibility) {
+        self.catalog.force_visibility(*photo, to).await.unwrap();
     }
 
     async fn party(&self, name: &str) -> Party {
@@ -138,7 +145,7 @@ async fn every_route_asks_who_it_is() {
         template.replace("{id}", &id).replace("{token}", "999")
     };
     // Nobody, our guest, their guest, our photographer, their photographer, operator.
-    let table: [(&str, &str, [u16; 6]); 35] = [
+    let table: [(&str, &str, [u16; 6]); 36] = [
         ("GET", "/api/photo/{id}", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/preview", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/thumb", [401, 200, 404, 200, 404, 401]),
@@ -158,6 +165,7 @@ async fn every_route_asks_who_it_is() {
         ("DELETE", "/api/uploads/{id}", [401, 401, 401, 404, 404, 401]),
         ("POST", "/api/photos/show", [401, 401, 401, 400, 400, 401]),
         ("POST", "/api/photos/hide", [401, 401, 401, 400, 400, 401]),
+        ("POST", "/api/photos/release", [401, 401, 401, 400, 400, 401]),
         ("POST", "/api/admin/events", [401, 401, 401, 401, 401, 400]),
         ("GET", "/api/admin/events", [401, 401, 401, 401, 401, 200]),
         ("PATCH", "/api/admin/events/{id}", [401, 401, 401, 401, 401, 400]),
@@ -321,4 +329,53 @@ async fn deleting_an_event_leaves_nothing_of_it() {
         let left = std::fs::read_dir(bench._folder.path().join(folder)).unwrap().count();
         assert_eq!(left, 0, "something is left in {folder}");
     }
+}
+
+#[tokio::test]
+async fn in_a_closed_gallery_a_guest_sees_no_photo_that_they_are_not_in() {
+    let bench = Bench::new().await;
+    let party = bench.party("one").await;
+    let bearer = format!("Bearer {}", bench.operator);
+    let (guest, photographer) = (Some(("cookie", &*party.guest)), Some(("authorization", &*party.photographer)));
+    let event = format!("/api/admin/events/{}", party.id);
+    let set = async |open: bool| {
+        let body = format!("{{\"gallery_open\":{open}}}");
+        bench.ask("PATCH", &event, Some(("authorization", &bearer)), body).await.status
+    };
+    assert_eq!(set(false).await, StatusCode::NO_CONTENT);
+    for rendition in ["", "/preview", "/thumb"] {
+        let path = format!("/api/photo/{}{rendition}", party.photo);
+        assert_eq!(bench.ask("GET", &path, guest, "").await.status, StatusCode::NOT_FOUND, "{rendition}");
+        assert_eq!(bench.ask("GET", &path, photographer, "").await.status, StatusCode::OK, "{rendition}");
+    }
+    assert_eq!(set(true).await, StatusCode::NO_CONTENT);
+    let path = format!("/api/photo/{}", party.photo);
+    assert_eq!(bench.ask("GET", &path, guest, "").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_held_photo_is_counted_and_shown_only_when_it_is_released() {
+    let bench = Bench::new().await;
+    let party = bench.party("one").await;
+    let (guest, photographer) = (Some(("cookie", &*party.guest)), Some(("authorization", &*party.photographer)));
+    let selection = format!("{{\"photos\":[\"{}\"]}}", party.photo);
+    let list = async |who| bench.ask("GET", "/api/all-photos", who, "").await.json::<PhotoList>();
+    assert_eq!(list(photographer).await.photos[0].visibility, Some(Visibility::Shown));
+    assert_eq!(list(guest).await.photos[0].visibility, None);
+    bench.set_visibility(&party.photo, Visibility::Held).await;
+    let listed = list(photographer).await;
+    assert_eq!((listed.photos[0].visibility, listed.counts.held), (Some(Visibility::Held), 1));
+    assert_eq!((list(guest).await.photos.len(), list(guest).await.counts.held), (0, 0));
+    // Hidden on purpose is another thing than held: a release leaves it.
+    for (from, changed) in [(Visibility::Hidden, 0), (Visibility::Reported, 0), (Visibility::Held, 1)] {
+        bench.set_visibility(&party.photo, from).await;
+        let before = bench.catalog.live_end().await.unwrap();
+        let answer = bench.ask("POST", "/api/photos/release", photographer, selection.clone()).await;
+        assert_eq!(answer.json::<Changed>(), Changed { changed }, "{from:?}");
+        let told = bench.catalog.live_after(before, 10).await.unwrap();
+        let told: Vec<_> = told.iter().map(|entry| (entry.kind, entry.audience)).collect();
+        let expected = [(LiveKind::Indexed, Audience::Everyone)];
+        assert_eq!(told, &expected[..changed as usize], "{from:?}");
+    }
+    assert_eq!(list(guest).await.photos.len(), 1);
 }
