@@ -63,6 +63,46 @@ async fn a_folder_arrives_whole() {
     server.assert_no_faults();
 }
 
+/// The photo with a rating in an XMP segment, as photo managers write it into the file.
+fn rated(photo: &[u8], stars: u8) -> Vec<u8> {
+    let xmp = format!(
+        "http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><r xmp:Rating=\"{stars}\"/></x:xmpmeta>"
+    );
+    let length = (xmp.len() as u16 + 2).to_be_bytes();
+    [&photo[..2], &[0xFF, 0xE1], &length, xmp.as_bytes(), &photo[2..]].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rating_written_into_a_sent_photo_is_no_further_photo() {
+    let server = Server::start().await;
+    let event = server.create_event("party");
+    let laptop = Laptop::new();
+    let photo = small(1);
+    let path = laptop.put("a.jpg", &photo);
+    let mut watch = laptop.start(laptop.for_event(&event));
+    watch.wait_for("idle", 1).await;
+    laptop.put("a.jpg", &rated(&photo, 3));
+    let skipped = watch.wait_for("skipped", 1).await;
+    assert_eq!(skipped["reason"], "metadata-only", "{skipped}");
+    // A second rating, a rated copy, and one that nobody has seen without its rating.
+    watch.kill();
+    laptop.put("a.jpg", &rated(&photo, 5));
+    laptop.put("best/a.jpg", &rated(&photo, 4));
+    let other = rated(&small(2), 1);
+    laptop.put("b.jpg", &other);
+    let run = laptop.once(&event).await;
+    run.assert_exit(0);
+    assert_eq!(run.word(&path), "skipped:metadata-only");
+    assert_eq!(run.word(&laptop.photos().join("best/a.jpg")), "skipped:metadata-only");
+    event.assert_holds_exactly(&[photo.clone(), other.clone()]).await;
+    // Taken back: the content is the one that was sent.
+    laptop.put("a.jpg", &photo);
+    let run = laptop.once(&event).await;
+    run.assert_exit(0);
+    assert_eq!(run.said("uploaded"), 0);
+    event.assert_holds_exactly(&[photo, other]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_renames_and_reruns_are_no_further_photos() {
     let server = Server::start().await;

@@ -15,7 +15,7 @@ use crate::digest::Digest;
 use crate::id::{EventId, PhotoId};
 
 /// Version of the form that is written. A later one is refused, an earlier one is upgraded.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A snapshot: everything known at one moment. `manifest.journal` holds what came after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -44,8 +44,50 @@ pub struct Photo {
     pub digest: Digest,
     /// Length of the content, in bytes.
     pub bytes: u64,
+    /// What its picture is without its metadata; since version 2, and only where the format says what is metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageKey>,
     /// How far it has come.
     pub state: PhotoState,
+}
+
+/// What a picture is without its metadata: a rating or a caption that is written into a file does not change it. The
+/// first 16 bytes of a SHA-256 over everything that a decoder turns into pixels, and over the orientation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageKey([u8; 16]);
+
+impl ImageKey {
+    /// From the digest of what is not metadata.
+    pub fn of(digest: &Digest) -> Self {
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest.as_bytes()[..16]);
+        Self(key)
+    }
+}
+
+impl Serialize for ImageKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&crate::digest::to_hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageKey {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let number = u128::from_str_radix(&text, 16).ok().filter(|_| text.len() == 32);
+        let wrong = || serde::de::Error::custom("an image key is 32 hexadecimal digits");
+        number.map(|number| Self(number.to_be_bytes())).ok_or_else(wrong)
+    }
+}
+
+impl JsonSchema for ImageKey {
+    fn schema_name() -> Cow<'static, str> {
+        "ImageKey".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[0-9a-f]{32}$" })
+    }
 }
 
 /// How far a content has come on its way to the server.
@@ -139,6 +181,8 @@ pub enum SkipReason {
     Raw,
     /// The photographer deleted this photo on the server.
     DeletedOnServer,
+    /// Only its metadata differ (a rating, a caption) from a photo that the server has.
+    MetadataOnly,
 }
 
 /// Why a file that should have been sent was not.
@@ -180,6 +224,7 @@ impl SkipReason {
             Self::RawOfPair => "RAW of a pair, the picture goes",
             Self::Raw => "RAW (--raw sends it)",
             Self::DeletedOnServer => "deleted on the server",
+            Self::MetadataOnly => "only its metadata changed",
         }
     }
 }

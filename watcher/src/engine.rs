@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use findme_common::manifest::{FailReason, FileState, PhotoState, SkipReason};
+use findme_common::manifest::{FailReason, FileState, ImageKey, PhotoState, SkipReason};
 use findme_common::media::Media;
 use findme_common::{Digest, EventId};
 use tokio::task::JoinSet;
@@ -60,7 +60,9 @@ pub(crate) struct Engine {
     pub(crate) uploads: JoinSet<(Job, Result<Received, Failure>)>,
     gate: Gate,
     /// Contents that wait to be sent or are being sent.
-    under_way: HashSet<Digest>,
+    under_way: HashMap<Digest, Option<ImageKey>>,
+    /// Files whose picture is under way with other metadata (in this content): they wait for what becomes of it.
+    same_image: Vec<(Digest, PathBuf)>,
     refused: HashMap<Digest, FailReason>,
     failed: HashMap<PathBuf, Failed>,
     /// Skipped paths that are not worth an entry in the manifest.
@@ -90,7 +92,8 @@ impl Engine {
             later: Vec::new(),
             uploads: JoinSet::new(),
             gate: Gate::default(),
-            under_way: HashSet::new(),
+            under_way: HashMap::new(),
+            same_image: Vec::new(),
             refused: HashMap::new(),
             failed: HashMap::new(),
             unrecorded: HashSet::new(),
@@ -102,7 +105,7 @@ impl Engine {
 
     /// Where everything stands.
     pub(crate) fn totals(&self) -> Totals {
-        let on_the_way = self.settling.len() + self.unsent();
+        let on_the_way = self.settling.len() + self.unsent() + self.same_image.len();
         Totals { failed: self.failed.len() as u64, on_the_way: on_the_way as u64, ..self.totals }
     }
 
@@ -112,7 +115,7 @@ impl Engine {
 
     /// Whether every file that was found has its word.
     pub(crate) fn is_done(&self) -> bool {
-        self.settling.is_empty() && self.unsent() == 0
+        self.settling.is_empty() && self.unsent() == 0 && self.same_image.is_empty()
     }
 
     /// Whether the server is needed for what is left.
@@ -178,7 +181,7 @@ impl Engine {
         };
         match before_reading(file.as_ref(), photo.as_ref(), stat.fingerprint) {
             BeforeReading::Known(state) => self.count_known(&path, state),
-            BeforeReading::Send(digest) if self.under_way.contains(&digest) => {}
+            BeforeReading::Send(digest) if self.under_way.contains_key(&digest) => {}
             BeforeReading::Send(digest) => self.send_known(path, stat, digest),
             BeforeReading::Read => {
                 self.restless = true;
@@ -305,11 +308,11 @@ impl Engine {
     // ---- plan ----------------------------------------------------------------------------------
 
     fn settled(&mut self, path: PathBuf, content: Content, since: Instant) {
-        let Content { digest, media, fingerprint, racy } = content;
+        let Content { digest, media, image, fingerprint, racy } = content;
         let file = self.manifest.file(&path);
         let photo = self.manifest.photo(&digest);
         let state = photo.as_ref().map(|photo| &photo.state);
-        let under_way = self.under_way.contains(&digest);
+        let under_way = self.under_way.contains_key(&digest);
         let decision = after_reading(file.as_ref(), state, digest, under_way);
         let record =
             |duplicate| FileRecord { fingerprint, racy, state: FileState::Photo { digest, duplicate }, seen: true };
@@ -338,12 +341,24 @@ impl Engine {
                     let stat = Stat { fingerprint, changed_ns: 0 };
                     return self.fail(&path, stat, reason, "", Some(digest));
                 }
+                // Announced: it was planned before the picture was received, so it goes.
+                if state.is_none()
+                    && let Some(image) = image
+                {
+                    if self.manifest.has_image(&image) {
+                        return self.skip(&path, SkipReason::MetadataOnly, fingerprint);
+                    }
+                    let twin = self.under_way.iter().find(|(_, under_way)| **under_way == Some(image));
+                    if let Some((twin, _)) = twin {
+                        return self.same_image.push((*twin, path));
+                    }
+                }
                 self.uncount_skipped(file);
                 self.manifest.put_file(&path, record(false));
                 if !matches!(state, Some(PhotoState::Announced { .. })) {
                     let state = PhotoState::Announced { upload: None };
                     // Nobody waits for this line: without it the file is read once more, that is all.
-                    drop(self.manifest.put_photo(digest, PhotoRecord { bytes: fingerprint.bytes, state }));
+                    drop(self.manifest.put_photo(digest, PhotoRecord { bytes: fingerprint.bytes, image, state }));
                 }
                 let parcel = Parcel { path, digest, media, fingerprint };
                 self.enqueue(Job { parcel, since, failures: 0 });
@@ -352,7 +367,8 @@ impl Engine {
     }
 
     fn enqueue(&mut self, job: Job) {
-        self.under_way.insert(job.parcel.digest);
+        let image = self.manifest.photo(&job.parcel.digest).and_then(|photo| photo.image);
+        self.under_way.insert(job.parcel.digest, image);
         if self.config.dry_run {
             let Parcel { path, fingerprint, .. } = &job.parcel;
             return self.report.tell(&Event::WouldSend { path, bytes: fingerprint.bytes });

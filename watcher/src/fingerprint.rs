@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use findme_common::Digest;
 use findme_common::digest::Hasher;
+use findme_common::manifest::ImageKey;
 use findme_common::media::{Media, SNIFF_LEN};
 
 use crate::format::{End, EndCheck};
@@ -99,6 +100,8 @@ pub(crate) enum Reading {
 pub(crate) struct Content {
     pub(crate) digest: Digest,
     pub(crate) media: Media,
+    /// What the picture is without its metadata, where that can be told.
+    pub(crate) image: Option<ImageKey>,
     /// From before the reading.
     pub(crate) fingerprint: Fingerprint,
     /// The file may change once more without its fingerprint changing.
@@ -130,6 +133,7 @@ fn try_read(path: &Path, found: &mut Option<Stat>) -> io::Result<Reading> {
         return Ok(Reading::NotAPhoto);
     };
     let media = Media::of_name(path).map_or(sniffed, |named| named.agrees(sniffed));
+    let orientation = orientation(&buffer[..head_len]);
     let (mut hasher, mut end, mut filled) = (Hasher::new(), EndCheck::new(sniffed), head_len);
     while filled > 0 {
         hasher.update(&buffer[..filled]);
@@ -140,12 +144,33 @@ fn try_read(path: &Path, found: &mut Option<Stat>) -> io::Result<Reading> {
     if Stat::of(&fs::symlink_metadata(path)?).fingerprint != before.fingerprint {
         return Ok(Reading::Changed);
     }
+    let image = end.image().map(|pixels| image_key(&pixels, orientation));
     Ok(match end.finish(before.fingerprint.bytes) {
         End::Truncated => Reading::Truncated,
         End::Complete => {
-            Reading::Photo(Content { digest: hasher.finish(), media, fingerprint: before.fingerprint, racy })
+            let fingerprint = before.fingerprint;
+            Reading::Photo(Content { digest: hasher.finish(), media, image, fingerprint, racy })
         }
     })
+}
+
+/// How the picture is turned by its EXIF data, 1 to 8. A program that turns a photo writes only this.
+fn orientation(head: &[u8]) -> u8 {
+    let mut reader = exif::Reader::new();
+    reader.continue_on_error(true);
+    let read = reader.read_from_container(&mut io::Cursor::new(head));
+    let exif = read.or_else(|error| error.distill_partial_result(|_| {}));
+    let turned = exif.ok().and_then(|exif| {
+        exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY).and_then(|field| field.value.get_uint(0))
+    });
+    turned.and_then(|turned| u8::try_from(turned).ok()).filter(|turned| (1..=8).contains(turned)).unwrap_or(1)
+}
+
+fn image_key(pixels: &Digest, orientation: u8) -> ImageKey {
+    let mut hasher = Hasher::new();
+    hasher.update(pixels.as_bytes());
+    hasher.update(&[orientation]);
+    ImageKey::of(&hasher.finish())
 }
 
 /// Fills the buffer unless the file ends before.

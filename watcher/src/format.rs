@@ -4,6 +4,8 @@
 //! Bytes are pushed piece by piece while they are hashed, so that a file is read once. Lengths inside the file are
 //! believed for skipping only; nothing is allocated by them.
 
+use findme_common::Digest;
+use findme_common::digest::Hasher;
 use findme_common::media::Media;
 
 /// Whether the file ends as its format demands.
@@ -21,6 +23,10 @@ pub(crate) struct EndCheck {
     /// The beginning of a structure whose end has not come yet; at most 16 bytes.
     partial: Vec<u8>,
     step: Step,
+    /// JPEG: digest of everything but metadata.
+    image: Option<Hasher>,
+    /// What is passed over now is metadata.
+    in_metadata: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +71,14 @@ impl EndCheck {
             // By its first bytes a RAW file that is no TIFF: CR3 (boxes) cannot be told here from RAF and ORF.
             Media::Raw => (0, Step::Complete),
         };
-        Self { skip, partial: Vec::new(), step }
+        let image = (media == Media::Jpeg).then(Hasher::new);
+        Self { skip, partial: Vec::new(), step, image, in_metadata: false }
+    }
+
+    /// Digest of everything in the file that is not metadata (application segments and comments): what a decoder turns
+    /// into pixels, and what the camera appended. `None` where the format is not followed that closely.
+    pub(crate) fn image(&self) -> Option<Digest> {
+        self.image.clone().map(Hasher::finish)
     }
 
     /// Takes the next bytes of the file.
@@ -98,16 +111,30 @@ impl EndCheck {
             let pass = usize::try_from(self.skip).unwrap_or(usize::MAX).min(rest.len());
             self.skip -= pass as u64;
             used += pass;
-            if pass == rest.len() {
+            self.keep(&rest[..pass]);
+            let rest = &rest[pass..];
+            if rest.is_empty() {
                 return used;
             }
-            match self.step.run(&rest[pass..]) {
+            match self.step.run(rest) {
                 Progress::More => return used,
                 Progress::Go { used: more, skip, step } => {
                     used += more;
+                    self.in_metadata = match self.step {
+                        // APP0 to APP15 and COM; APP14 says how the colours are to be understood.
+                        Step::Marker => matches!(rest, [0xFF, 0xE0..=0xED | 0xEF | 0xFE, ..]),
+                        _ => false,
+                    };
+                    self.keep(&rest[..more]);
                     (self.skip, self.step) = (skip, step);
                 }
             }
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if let (Some(image), false) = (&mut self.image, self.in_metadata) {
+            image.update(bytes);
         }
     }
 
@@ -317,12 +344,38 @@ pub(crate) mod tests {
         assert_eq!(verdict(&bytes, 10), End::Complete);
     }
 
+    fn image(bytes: &[u8], pieces: usize) -> Option<Digest> {
+        let mut check = EndCheck::new(Media::sniff(bytes).unwrap());
+        bytes.chunks(pieces).for_each(|piece| check.push(piece));
+        check.image()
+    }
+
+    #[test]
+    fn the_image_is_what_is_not_metadata() {
+        let plain = jpeg(500);
+        let with = |segment: &[u8]| [&plain[..2], segment, &plain[2..]].concat();
+        let same = image(&plain, 64);
+        assert!(same.is_some());
+        for metadata in [&[0xFF, 0xE1, 0, 5, 1, 2, 3][..], &[0xFF, 0xFE, 0, 3, 9], &[0xFF, 0xED, 0, 2]] {
+            assert_eq!(image(&with(metadata), 7), same, "{metadata:?}");
+        }
+        let trailer = [plain.as_slice(), &[1, 2, 3]].concat();
+        assert_ne!(image(&trailer, 3), same, "what is appended may be a film");
+        let mut edited = plain.clone();
+        let last = edited.len() - 20;
+        edited[last] ^= 1;
+        assert_ne!(image(&edited, 64), same);
+        assert_ne!(image(&with(&[0xFF, 0xEE, 0, 3, 1]), 64), same, "the colour transform changes the picture");
+        assert_eq!(image(&png(), 64), None);
+    }
+
     proptest! {
         #[test]
         fn the_pieces_make_no_difference(scan in 0_usize..900, pieces in 1_usize..400, cut in 0_usize..1000) {
             for whole in [jpeg(scan), png(), heif(), webp(), tiff()] {
                 let cut = &whole[..whole.len() - cut.min(whole.len() - 16)];
                 prop_assert_eq!(verdict(cut, pieces), verdict(cut, usize::MAX));
+                prop_assert_eq!(image(cut, pieces), image(cut, usize::MAX));
             }
         }
 

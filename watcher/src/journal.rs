@@ -310,7 +310,7 @@ mod tests {
 
     fn record(n: u64) -> Record {
         let state = PhotoState::Announced { upload: Some(format!("/api/uploads/{n}").into()) };
-        Record::Photo(Photo { digest: Digest::of(&n.to_le_bytes()), bytes: n, state })
+        Record::Photo(Photo { digest: Digest::of(&n.to_le_bytes()), bytes: n, image: None, state })
     }
 
     fn lines(generation: u64, count: u64) -> Vec<u8> {

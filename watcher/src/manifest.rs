@@ -3,7 +3,7 @@
 //! Nothing is promised to anybody before its line is on stable storage. Unreadable state stops the program; it is never
 //! replaced by an empty one. One process per manifest, by a lock of the operating system that dies with the process.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use findme_common::manifest::{self as published, FileState, PhotoState};
+use findme_common::manifest::{self as published, FileState, ImageKey, PhotoState};
 use findme_common::{Digest, EventId, PhotoId};
 
 use crate::fingerprint::Fingerprint;
@@ -22,13 +22,14 @@ use crate::snapshot;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PhotoRecord {
     pub(crate) bytes: u64,
+    pub(crate) image: Option<ImageKey>,
     pub(crate) state: PhotoState,
 }
 
 impl PhotoRecord {
     /// The published form.
     pub(crate) fn published(&self, digest: Digest) -> published::Photo {
-        published::Photo { digest, bytes: self.bytes, state: self.state.clone() }
+        published::Photo { digest, bytes: self.bytes, image: self.image, state: self.state.clone() }
     }
 }
 
@@ -50,6 +51,8 @@ pub(crate) struct State {
     pub(crate) generation: u64,
     pub(crate) photos: HashMap<Digest, PhotoRecord>,
     pub(crate) files: HashMap<Box<OsStr>, FileRecord>,
+    /// Pictures that the server has, or had until they were deleted.
+    images: HashSet<ImageKey>,
     /// Lines in the journal of this generation.
     lines: u64,
     /// A snapshot may or may not have taken its place: what is appended now might be ignored later, so nothing is.
@@ -58,11 +61,27 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn empty(event: EventId) -> Self {
-        Self { event, generation: 1, photos: HashMap::new(), files: HashMap::new(), lines: 0, broken: None }
+        Self {
+            event,
+            generation: 1,
+            photos: HashMap::new(),
+            files: HashMap::new(),
+            images: HashSet::new(),
+            lines: 0,
+            broken: None,
+        }
     }
 
     pub(crate) fn add_photo(&mut self, photo: published::Photo) {
-        self.photos.insert(photo.digest, PhotoRecord { bytes: photo.bytes, state: photo.state });
+        let published::Photo { digest, bytes, image, state } = photo;
+        self.insert(digest, PhotoRecord { bytes, image, state });
+    }
+
+    fn insert(&mut self, digest: Digest, record: PhotoRecord) {
+        if let (Some(image), PhotoState::Received { .. } | PhotoState::Deleted) = (record.image, &record.state) {
+            self.images.insert(image);
+        }
+        self.photos.insert(digest, record);
     }
 
     pub(crate) fn add_file(&mut self, file: published::File) -> Result<(), published::NotAPath> {
@@ -248,15 +267,26 @@ impl Manifest {
             (_, Some(error)) => Durable::Done(Err(error.clone())),
             (None, None) => Durable::Done(Ok(())),
         };
-        state.photos.insert(digest, record);
+        state.insert(digest, record);
         durable
+    }
+
+    /// Records how far a content has come that is known already; what else is known of it stays.
+    pub(crate) fn put_state(&self, digest: Digest, bytes: u64, state: PhotoState) -> Durable {
+        let image = self.photo(&digest).and_then(|known| known.image);
+        self.put_photo(digest, PhotoRecord { bytes, image, state })
+    }
+
+    /// Whether the server has a photo with the same picture and other metadata, or had one until it was deleted.
+    pub(crate) fn has_image(&self, image: &ImageKey) -> bool {
+        self.state().images.contains(image)
     }
 
     /// Records the server's receipt.
     pub(crate) fn put_received(&self, digest: Digest, bytes: u64, photo: PhotoId) -> Durable {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let at_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        self.put_photo(digest, PhotoRecord { bytes, state: PhotoState::Received { photo, at_ms } })
+        self.put_state(digest, bytes, PhotoState::Received { photo, at_ms })
     }
 
     /// Writes a snapshot of everything and empties the journal. Does nothing when the journal is empty. Blocks, and

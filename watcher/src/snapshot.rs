@@ -93,7 +93,7 @@ pub(crate) fn read(path: &Path) -> Result<State, Unreadable> {
     let mut reader = serde_json::Deserializer::from_reader(BufReader::with_capacity(256 * 1024, file));
     let schema = Into(&mut state).deserialize(&mut reader)?;
     reader.end()?;
-    if schema == SCHEMA { Ok(state) } else { Err(Unreadable::Later) }
+    if schema <= SCHEMA { Ok(state) } else { Err(Unreadable::Later) }
 }
 
 fn check(file: &mut File) -> Result<(), Unreadable> {

@@ -25,7 +25,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use crate::fingerprint::{Fingerprint, Stat};
-use crate::manifest::{Manifest, PhotoRecord};
+use crate::manifest::Manifest;
 use crate::server::{Answer, Failure, Server, away, not_ours};
 
 /// Handed to the connection at a time.
@@ -180,8 +180,7 @@ impl Attempt<'_> {
         let standing = self.standing(&answer, answer.number(header::UPLOAD_OFFSET).unwrap_or(0))?;
         if !matches!(standing, Standing::Complete(_)) {
             let state = PhotoState::Announced { upload: Some(upload.clone()) };
-            let record = PhotoRecord { bytes: self.parcel.fingerprint.bytes, state };
-            self.manifest.put_photo(self.parcel.digest, record).wait().await?;
+            self.manifest.put_state(self.parcel.digest, self.parcel.fingerprint.bytes, state).wait().await?;
         }
         Ok((upload, standing))
     }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use findme_common::Digest;
 use findme_common::manifest::{FailReason, FileState, PhotoState, SkipReason};
 use tokio::time::Instant;
 
 use super::{Engine, Fatal};
 use crate::fingerprint::Stat;
-use crate::manifest::{FileRecord, PhotoRecord};
+use crate::manifest::FileRecord;
 use crate::queue::{Job, pause_after};
 use crate::report::Event;
 use crate::server::Failure;
@@ -75,7 +76,7 @@ impl Engine {
 
     fn received(&mut self, job: &Job, received: Received, now: Instant) {
         let Parcel { path, digest, fingerprint, .. } = &job.parcel;
-        self.under_way.remove(digest);
+        self.left(digest);
         self.failed.retain(|_, failed| failed.digest != Some(*digest));
         self.totals.uploaded += 1;
         self.totals.bytes += fingerprint.bytes;
@@ -122,21 +123,21 @@ impl Engine {
             Failure::CannotBeRead(why) => self.fail_job(&job, FailReason::CannotBeRead, &why),
             Failure::Refused { reason, ref why } => {
                 self.refused.insert(digest, reason);
-                let record = PhotoRecord { bytes: job.parcel.fingerprint.bytes, state: PhotoState::Refused(reason) };
-                drop(self.manifest.put_photo(digest, record));
+                let bytes = job.parcel.fingerprint.bytes;
+                drop(self.manifest.put_state(digest, bytes, PhotoState::Refused(reason)));
                 self.fail_job(&job, reason, why);
             }
             Failure::Deleted => {
-                self.under_way.remove(&digest);
-                let record = PhotoRecord { bytes: job.parcel.fingerprint.bytes, state: PhotoState::Deleted };
-                drop(self.manifest.put_photo(digest, record));
+                self.left(&digest);
+                drop(self.manifest.put_state(digest, job.parcel.fingerprint.bytes, PhotoState::Deleted));
                 self.skip(&path, SkipReason::DeletedOnServer, job.parcel.fingerprint);
             }
             Failure::Changed => {
-                self.under_way.remove(&digest);
+                self.left(&digest);
                 // Another path may still hold what was read here.
                 if let Some(other) = self.manifest.other_path(&digest, &path) {
-                    self.under_way.insert(digest);
+                    let image = self.manifest.photo(&digest).and_then(|photo| photo.image);
+                    self.under_way.insert(digest, image);
                     self.send_from(job, other);
                 }
                 self.look_again(&path);
@@ -162,9 +163,17 @@ impl Engine {
         }
     }
 
+    /// A content is under way no more. Files with the same picture and other metadata waited for what becomes of it.
+    fn left(&mut self, digest: &Digest) {
+        self.under_way.remove(digest);
+        for (_, path) in self.same_image.extract_if(.., |(of, _)| of == digest).collect::<Vec<_>>() {
+            self.look_again(&path);
+        }
+    }
+
     fn fail_job(&mut self, job: &Job, reason: FailReason, detail: &str) {
         let Parcel { path, digest, fingerprint, .. } = &job.parcel;
-        self.under_way.remove(digest);
+        self.left(digest);
         let stat = std::fs::symlink_metadata(path).map(|metadata| Stat::of(&metadata));
         let stat = stat.unwrap_or(Stat { fingerprint: *fingerprint, changed_ns: 0 });
         self.fail(path, stat, reason, detail, Some(*digest));

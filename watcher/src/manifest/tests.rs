@@ -61,7 +61,7 @@ async fn what_was_recorded_is_there_again_with_and_without_a_snapshot() {
     let manifest = open(&dir);
     receive(&manifest, 1).await;
     let upload = PhotoState::Announced { upload: Some("/api/uploads/x".into()) };
-    let announced = PhotoRecord { bytes: 2, state: upload };
+    let announced = PhotoRecord { bytes: 2, image: Some(ImageKey::of(&Digest::of(b"i"))), state: upload };
     manifest.put_photo(Digest::of(b"b"), announced.clone()).wait().await.unwrap();
     manifest.put_file(Path::new("/p/t.jpg"), file(3, FileState::Failed(FailReason::Truncated)));
     manifest.compact().unwrap();
@@ -75,6 +75,12 @@ async fn what_was_recorded_is_there_again_with_and_without_a_snapshot() {
     assert_eq!(state("/p/t.jpg"), file(3, FileState::Failed(FailReason::Truncated)));
     assert_eq!(state("/p/e.jpg"), file(5, FileState::Skipped(SkipReason::Empty)));
     assert!(state("/p/1.jpg").racy);
+    let image = ImageKey::of(&Digest::of(b"i"));
+    assert!(!manifest.has_image(&image), "it is announced only");
+    manifest.put_received(Digest::of(b"b"), 2, PhotoId::from_bytes([2; 16])).wait().await.unwrap();
+    assert!(manifest.has_image(&image));
+    drop(manifest);
+    assert!(open(&dir).has_image(&image));
 }
 
 #[tokio::test]
