@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `upload` | a folder arrives whole, each photo once, and the manifest says why each path was or was not sent |
 //! | `protocol` | what the server keeps of a cut connection; what it answers to strangers |
+//! | `tus` | tus 1.0, line by line; can be pointed at any server |
 //! | `stand_in` | the manifest alone prevents duplicates, against a server that names every upload at random |
 //! | `odd_files` | every odd file gets its word and stops no other |
 //! | `away` | the server away at the start and in the middle; exit codes |
@@ -24,6 +25,7 @@ mod odd_files;
 mod protocol;
 mod stand_in;
 mod support;
+mod tus;
 mod upload;
 mod venue;
 

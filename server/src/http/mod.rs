@@ -106,8 +106,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(uploads::create, uploads::options))
         .routes(routes!(uploads::patch, uploads::head, uploads::delete, uploads::options_of_upload))
         // Uploads are streamed and have a limit of their own.
-        .layer(DefaultBodyLimit::disable())
-        .layer(axum::middleware::from_fn(uploads::with_tus_headers));
+        .layer(DefaultBodyLimit::disable());
     let lists = OpenApiRouter::default()
         .routes(routes!(lists::all_photos))
         .routes(routes!(lists::my_photos))
@@ -151,7 +150,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(axum::middleware::map_response(with_safety_headers))
         .layer(tower_http::timeout::RequestBodyTimeoutLayer::new(BODY_IDLE))
         .with_state(app);
-    Router::new().fallback_service(tower::util::MapRequest::new(all, uploads::override_method))
+    Router::new()
+        .fallback_service(tower::util::MapRequest::new(all, uploads::override_method))
+        .layer(axum::middleware::from_fn(uploads::with_tus_headers))
 }
 
 /// Lists and pages are sent compressed; pictures and small answers would not shrink.

@@ -190,8 +190,16 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// What every tus answer carries, errors too. Added as a layer around these routes.
+/// Whether a path is that of the uploads or of one of them.
+fn is_of_uploads(path_of_request: &str) -> bool {
+    path_of_request.strip_prefix(path::UPLOADS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What every tus answer carries, errors and what is no route too: a layer around all routes.
 pub(crate) async fn with_tus_headers(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+    if !is_of_uploads(request.uri().path()) {
+        return next.run(request).await;
+    }
     let head = *request.method() == Method::HEAD;
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -235,8 +243,7 @@ async fn answer_unless_awaited(result: ApiResult, headers: &HeaderMap, body: &Sh
 /// `X-HTTP-Method-Override` (tus): for clients that cannot send `PATCH` or `DELETE`. Only on upload URLs, and before
 /// routing, so that what is authorised is what is done.
 pub(super) fn override_method(mut request: Request) -> Request {
-    let rest = request.uri().path().strip_prefix(path::UPLOADS);
-    let of_uploads = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let of_uploads = is_of_uploads(request.uri().path());
     let wanted = request.headers().get("x-http-method-override").map(|value| Method::from_bytes(value.as_bytes()));
     if let (true, Some(Ok(method))) = (of_uploads, wanted) {
         *request.method_mut() = method;
