@@ -78,7 +78,7 @@ impl Sum {
     }
 
     /// Whether the bytes are those that were announced.
-    pub(super) fn is_met(self) -> bool {
+    pub(super) fn met(self) -> bool {
         match self.state {
             State::Sha1(state) => state.finalize().as_slice() == self.expected,
             State::Sha256(state) => state.finish().as_bytes().as_slice() == self.expected,
@@ -96,7 +96,7 @@ mod tests {
     fn meets(header: &str, bytes: &[u8]) -> bool {
         let mut sum = Sum::new(header.parse().unwrap());
         bytes.chunks(3).for_each(|piece| sum.update(piece));
-        sum.is_met()
+        sum.met()
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Uploads {
         }
         let mut ended = ended.unwrap_or(Ended::Whole);
         if let Some(sum) = sum {
-            if matches!(ended, Ended::Whole) && !sum.is_met() {
+            if matches!(ended, Ended::Whole) && !sum.met() {
                 ended = Ended::Failed(UploadError::ChecksumMismatch { offset: before.0 });
             }
             if matches!(ended, Ended::Failed(_)) {
