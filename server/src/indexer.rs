@@ -23,11 +23,15 @@ use crate::picture::{self, Limits, PictureError, Pixels};
 use crate::store::{PhotoStore, Rendition};
 use crate::vault::Vault;
 
-/// A worker that heard nothing looks for jobs this often: other processes make jobs too, and leases run out.
+/// A worker that heard nothing looks for jobs this often: leases run out, and delays end.
 const POLL: Duration = Duration::from_secs(2);
 
 /// A photo that takes longer than this is not waited for: its lease runs out.
 const LONGEST: Duration = Duration::from_secs(600);
+
+/// Pauses between attempts to write a result down.
+const RECORD_AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,8 @@ impl Indexer {
         // The turn comes first: a lease must not run out, and use up an attempt, while selfies have the threads.
         let Ok(turn) = self.cpu.turn().await else { return Ok(Step::Idle) };
         let Some(claim) = self.catalog.claim_job(lease).await? else { return Ok(Step::Idle) };
+        // Where there is one there may be more.
+        self.work.notify_one();
         let (this, photo) = (self.clone(), claim.clone());
         let work = self.cpu.run(turn, move || this.index(&photo));
         let (outcome, embeddings) = self.renewing(&claim, work).await.unwrap_or_else(|GivenUp| {
@@ -81,13 +87,37 @@ impl Indexer {
         let start = Instant::now();
         let guests = self.matching.guests_in(claim.event, &embeddings).await;
         let find = |enrolments: &[GuestEnrolment]| guests.find(enrolments);
-        if !self.catalog.complete_job(&claim, &outcome, &Matcher { pack: guests.pack(), find: &find }).await? {
-            tracing::warn!(photo = %claim.photo, "lease ran out; another worker has the photo");
+        if !self.record(&claim, &outcome, &Matcher { pack: guests.pack(), find: &find }).await? {
+            tracing::warn!(photo = %claim.photo, "the lease was lost; the photo is another's, or gone");
+            self.sweep(&claim).await?;
         }
         // Includes the commit: the guests are looked for inside the photo's own transaction.
         tracing::info!(photo = %claim.photo, match_ms = start.elapsed().as_secs_f64() * 1e3, "matched and recorded");
         self.live.wake();
         Ok(Step::Done)
+    }
+
+    /// Writes the result down. A disk that is full for a moment must not cost the work that was done, nor an attempt.
+    async fn record(&self, claim: &Claim, outcome: &JobOutcome, matcher: &Matcher<'_>) -> Result<bool, CatalogError> {
+        for pause in RECORD_AGAIN {
+            match self.catalog.complete_job(claim, outcome, matcher).await {
+                Err(error) => tracing::warn!(photo = %claim.photo, %error, "a result cannot be written down"),
+                done => return done,
+            }
+            tokio::time::sleep(pause).await;
+        }
+        self.catalog.complete_job(claim, outcome, matcher).await
+    }
+
+    /// Derivatives that were made while their photo was deleted are in nobody's charge: they go.
+    async fn sweep(&self, claim: &Claim) -> Result<(), CatalogError> {
+        if self.catalog.is_deleted(claim.event, claim.photo).await? {
+            let (store, event, photo) = (self.store.clone(), claim.event, claim.photo);
+            if let Err(error) = crate::uploads::blocking(move || store.remove_photo(event, photo)).await {
+                tracing::error!(photo = %claim.photo, %error, "files of a deleted photo are left");
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the work on a claimed photo and renews its lease meanwhile: the process lives. Not for ever, so that a

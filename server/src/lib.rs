@@ -22,11 +22,12 @@ mod live;
 mod matching;
 pub mod models;
 pub mod picture;
+mod pulse;
+mod roles;
 mod store;
 mod uploads;
 mod vault;
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,9 @@ use http::{App, Limits};
 use indexer::Indexer;
 use live::Live;
 use matching::{FaceState, Matching};
+use pulse::Pulse;
+use roles::Held;
+pub use roles::Role;
 use store::PhotoStore;
 use uploads::{EXPIRES_AFTER, Uploads};
 use vault::Vault;
@@ -63,12 +67,21 @@ pub struct Config {
     pub faces: Faces,
     /// Photos that are indexed at the same time; `None`: one per core.
     pub workers: Option<usize>,
+    /// What this process does: serve, index, or both.
+    pub role: Role,
 }
 
 impl Config {
     /// Everything as it is by default, in this data folder.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self { data: data.into(), public_url: None, models: None, faces: Faces::default(), workers: None }
+        Self {
+            data: data.into(),
+            public_url: None,
+            models: None,
+            faces: Faces::default(),
+            workers: None,
+            role: Role::default(),
+        }
     }
 }
 
@@ -118,8 +131,8 @@ pub struct Server {
     matching: Matching,
     live: Live,
     config: Config,
-    /// Held for as long as the server lives; the operating system frees it with the process.
-    _lock: File,
+    /// Held for as long as the server lives; the operating system frees them with the process.
+    _locks: (Option<Held>, Option<Held>),
 }
 
 /// Key of the setting that holds the operator token's hash.
@@ -134,6 +147,7 @@ impl Site {
         let cannot = || format!("cannot use the data folder {}", data.display());
         let store = PhotoStore::open(data).with_context(cannot)?;
         let vault = Vault::open(&data.join("keys")).with_context(cannot)?;
+        let _opening = roles::opening(data).await?;
         let file = data.join("findme.sqlite");
         if is_absent(&file).with_context(cannot)?
             && (vault.knows_events()? || store.knows_events().with_context(cannot)?)
@@ -190,28 +204,35 @@ impl Site {
 }
 
 impl Server {
-    /// Opens or creates the data folder, takes its lock, migrates the catalogue and recovers what a crash left.
+    /// Opens or creates the data folder, takes its locks, migrates the catalogue and recovers what a crash left.
     ///
     /// # Errors
     /// When the folder is in use, unreadable or damaged. Nothing is ever replaced by something empty.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         store::private_dir_if_new(&config.data).with_context(|| format!("cannot create {}", config.data.display()))?;
-        let lock = lock(&config.data.join("serve.lock"))?;
+        let serving = config.role.serves().then(|| roles::serving(&config.data)).transpose()?;
+        if !config.role.serves() && is_absent(&config.data.join("findme.sqlite"))? {
+            anyhow::bail!("there is no catalogue in {} yet; start the web role first", config.data.display());
+        }
         let site = Site::open(&config.data).await?;
         let work = Arc::new(Notify::new());
         let live = Live::new(site.catalog.clone());
         let uploads = Uploads::new(site.catalog.clone(), site.store.clone(), work.clone());
-        uploads.recover().await.context("cannot recover unfinished uploads")?;
+        if config.role.serves() {
+            uploads.recover().await.context("cannot recover unfinished uploads")?;
+            sweep_deleted(&site).await.context("cannot remove the files of deleted photos")?;
+        }
         for event in site.catalog.events().await? {
             if let Err(error) = site.vault.key(event.id) {
                 tracing::error!(event = %event.id, "faces cannot be searched: {error}");
             }
         }
-        sweep_deleted(&site).await.context("cannot remove the files of deleted photos")?;
-        site.catalog.release_leases().await?;
         let faces = load_faces(&config);
-        if !matches!(faces, FaceState::Waiting(_)) {
-            let woken = site.catalog.wake_waiting_jobs().await?;
+        let mut working = None;
+        if config.role.works() {
+            working = Some(roles::working(&config.data, &site.catalog).await?);
+            let woken =
+                if matches!(faces, FaceState::Waiting(_)) { 0 } else { site.catalog.wake_waiting_jobs().await? };
             if woken > 0 {
                 tracing::info!(photos = woken, "photos that waited for models are indexed now");
             }
@@ -233,7 +254,7 @@ impl Server {
             work,
         };
         let config = Config { workers: Some(workers), ..config };
-        Ok(Self { site, uploads, indexer, matching, live, config, _lock: lock })
+        Ok(Self { site, uploads, indexer, matching, live, config, _locks: (serving, working) })
     }
 
     /// The operator token, only at the very first start of a data folder; afterwards only its hash is known.
@@ -287,26 +308,57 @@ impl Server {
         }
     }
 
-    /// Answers requests and indexes photos until `shutdown` is cancelled, then finishes what is in flight (10 s at most).
+    /// Answers requests and (unless the role is only to serve) indexes photos until `shutdown` is cancelled, then finishes
+    /// what is in flight (10 s at most).
     ///
     /// # Errors
     /// When a part of the server died.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let tasks = TaskTracker::new();
-        for _ in 0..self.config.workers.unwrap_or(1) {
-            tasks.spawn(self.indexer.clone().run(shutdown.clone()));
-        }
+        let tasks = self.background(&shutdown);
         tasks.spawn(self.live.clone().run(shutdown.clone()));
         tasks.spawn(expire_uploads(self.uploads.clone(), shutdown.clone()));
-        tasks.close();
         let app = Arc::new(self.app(shutdown.clone()));
         http::serve(listener, http::router(app), shutdown.clone()).await;
-        // The accept loop ends only by shutdown; the workers finish the photo that they have.
-        if tokio::time::timeout(Duration::from_secs(10), tasks.wait()).await.is_err() {
+        self.end(tasks, Duration::from_secs(10)).await;
+        Ok(())
+    }
+
+    /// Indexes photos until `shutdown` is cancelled, then finishes those in hand (60 s at most). Listens to nobody.
+    ///
+    /// # Errors
+    /// When a part of the worker died.
+    pub async fn work(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let tasks = self.background(&shutdown);
+        shutdown.cancelled().await;
+        self.end(tasks, Duration::from_secs(60)).await;
+        Ok(())
+    }
+
+    /// What goes on whoever asks: indexing, and hearing of other processes.
+    fn background(&self, shutdown: &CancellationToken) -> TaskTracker {
+        let tasks = TaskTracker::new();
+        let workers = if self.config.role.works() { self.config.workers.unwrap_or(1) } else { 0 };
+        for _ in 0..workers {
+            tasks.spawn(self.indexer.clone().run(shutdown.clone()));
+        }
+        let pulse = Pulse {
+            catalog: self.site.catalog.clone(),
+            live: self.live.clone(),
+            work: self.indexer.work.clone(),
+            vault: self.site.vault.clone(),
+            matching: self.matching.clone(),
+        };
+        tasks.spawn(pulse.run(shutdown.clone()));
+        tasks
+    }
+
+    /// Waits for the workers to finish the photo that they have, then closes the catalogue.
+    async fn end(self, tasks: TaskTracker, deadline: Duration) {
+        tasks.close();
+        if tokio::time::timeout(deadline, tasks.wait()).await.is_err() {
             tracing::warn!("a photo was still being indexed at the deadline; it is indexed again at the next start");
         }
         self.site.close().await;
-        Ok(())
     }
 }
 
@@ -315,22 +367,6 @@ fn is_absent(file: &Path) -> std::io::Result<bool> {
     match std::fs::metadata(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         other => Ok(other?.len() == 0),
-    }
-}
-
-fn lock(path: &Path) -> anyhow::Result<File> {
-    let file = File::options().create(true).write(true).truncate(false).open(path);
-    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let folder = path.parent().unwrap_or(path).display();
-            anyhow::bail!(
-                "another findme-server or findme-watch --serve uses the data folder {folder}; stop that one, or give \
-                 this one its own with --data"
-            )
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }
 

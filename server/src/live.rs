@@ -15,8 +15,8 @@ const BACKLOG: usize = 1024;
 /// Entries that are read at once.
 const BATCH: u32 = 500;
 
-/// Other processes write to the same log; this is how late their entries may be.
-const POLL: Duration = Duration::from_secs(1);
+/// The table is read this often even when nobody said that something was written.
+const POLL: Duration = Duration::from_secs(2);
 
 /// The log of one process's listeners.
 #[derive(Debug, Clone)]

@@ -181,8 +181,8 @@ impl Matching {
             return GuestsIn::nobody();
         }
         let known = async {
-            let loaded = self.refreshed(event, pack).await?;
-            let count = loaded.read().await.gallery.len();
+            // Counted, not loaded: workers that answer nobody need no gallery in memory.
+            let count = self.catalog.count_faces(event).await?;
             Ok::<_, MatchError>((self.vault.key(event)?, pack.thresholds.bands(count + faces.len())))
         };
         match known.await {

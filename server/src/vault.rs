@@ -97,6 +97,15 @@ impl Vault {
         }
     }
 
+    /// Forgets the keys that are not there any more (another process deleted their events); of which events.
+    pub(crate) fn forget_destroyed(&self) -> Vec<EventId> {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = |event: &EventId| matches!(self.path(*event).try_exists(), Ok(false));
+        let gone: Vec<EventId> = keys.keys().filter(|event| gone(event)).copied().collect();
+        gone.iter().for_each(|event| drop(keys.remove(event)));
+        gone
+    }
+
     /// The key of an event.
     ///
     /// # Errors

@@ -78,6 +78,18 @@ impl Catalog {
         Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0))
     }
 
+    /// How many faces an event has.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn count_faces(&self, event: EventId) -> Result<usize> {
+        let row = sqlx::query("SELECT COUNT(*) FROM faces WHERE event = ?")
+            .bind(event.as_bytes().as_slice())
+            .fetch_one(&self.readers)
+            .await?;
+        Ok(row.try_get::<i64, _>(0)?.unsigned_abs() as usize)
+    }
+
     /// Faces of an event with ids above `after`, made by `pack`.
     ///
     /// # Errors

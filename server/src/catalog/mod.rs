@@ -4,6 +4,7 @@
 //! The digest is looked up nowhere: photos are found by their id alone.
 
 mod attention;
+mod changes;
 mod curation;
 mod events;
 mod faces;
@@ -26,6 +27,7 @@ use sqlx::{Connection, Row, SqlSafeStr, Sqlite, Transaction};
 
 pub(crate) use attention::Requeue;
 pub(crate) use curation::{Decision, Recogniser, SealedFaces};
+pub(crate) use changes::Changes;
 pub(crate) use events::{Event, Machine};
 pub(crate) use faces::NewFace;
 pub(crate) use guests::{Guest, GuestEnrolment};
@@ -99,7 +101,7 @@ impl Catalog {
             .await?;
         Self::migrations().run(&writer).await?;
         let readers = SqlitePoolOptions::new()
-            .max_connections(4)
+            .max_connections(5)
             .acquire_timeout(Duration::from_secs(30))
             .connect_with(options.pragma("query_only", "ON"))
             .await?;

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{DataArg, folder, show_operator_token};
-use crate::{Config, Faces, Server};
+use crate::{Config, Faces, Role, Server};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -30,6 +30,9 @@ pub(super) struct ServeArgs {
     /// Photos that are indexed at the same time [default: one per core].
     #[arg(long, env = "FINDME_WORKERS", value_name = "N")]
     workers: Option<usize>,
+    /// What this process does. Any number of workers may index beside one that serves, on the same data folder.
+    #[arg(long, env = "FINDME_ROLE", value_enum, default_value_t)]
+    role: Role,
 }
 
 /// Serves until a signal.
@@ -39,8 +42,20 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         models: args.models,
         faces: args.faces,
         workers: args.workers,
+        role: args.role,
         ..Config::new(folder(args.data)?)
     };
+    let shutdown = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(shutdown.clone()));
+    if args.role == Role::Worker {
+        let server = Server::open(config).await?;
+        if let Some(problem) = server.faces_problem() {
+            tracing::warn!("{problem}");
+        }
+        // On standard output, for programs that start workers.
+        println!("working");
+        return server.work(shutdown).await;
+    }
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))?;
@@ -51,8 +66,6 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     }
     // On standard output, for programs that start the server on port 0.
     println!("listening on http://{}", listener.local_addr()?);
-    let shutdown = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(shutdown.clone()));
     server.serve(listener, shutdown).await
 }
 

@@ -1,0 +1,67 @@
+//! Hears of what other processes did to the same data folder: web and worker processes tell each other nothing but what
+//! stands in the catalogue. Looking costs microseconds, so it is done often.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::{Catalog, Changes};
+use crate::live::Live;
+use crate::matching::Matching;
+use crate::vault::Vault;
+
+/// How late another process's news may be.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// How long the key of an event that another process deleted may stay in this one's memory.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// Those who are woken.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    pub(crate) catalog: Catalog,
+    pub(crate) live: Live,
+    pub(crate) work: Arc<Notify>,
+    pub(crate) vault: Vault,
+    pub(crate) matching: Matching,
+}
+
+impl Pulse {
+    /// Looks until `shutdown`.
+    pub(crate) async fn run(self, shutdown: CancellationToken) {
+        let mut changes: Option<Changes> = None;
+        let mut forgot = Instant::now();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = shutdown.cancelled() => return,
+            }
+            if self.changed(&mut changes).await {
+                self.live.wake();
+                self.work.notify_one();
+            }
+            if forgot.elapsed() > FORGET_EVERY {
+                forgot = Instant::now();
+                self.vault.forget_destroyed().into_iter().for_each(|event| self.matching.forget(event));
+            }
+        }
+    }
+
+    /// Whether anything was written since the last look; also when that cannot be told.
+    async fn changed(&self, changes: &mut Option<Changes>) -> bool {
+        let seen = match changes {
+            Some(changes) => changes.any().await,
+            None => self.catalog.changes().await.map(|new| {
+                *changes = Some(new);
+                true
+            }),
+        };
+        seen.unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look for other processes' changes");
+            *changes = None;
+            true
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! Which processes use a data folder together: one that serves, and any number that index. Locks say who lives; the
+//! operating system frees them with their process, so a stale lock is no lock.
+//!
+//! `serve.lock` is exclusive to the one that serves. `work.lock` is shared by all that index: whoever gets it exclusively
+//! knows that no lease in the catalogue has a living owner. `open.lock` is held while the schema is brought up to date.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::catalog::Catalog;
+
+/// What a process does for its data folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Role {
+    /// Serves, and indexes in the same process.
+    #[default]
+    All,
+    /// Serves; photos are indexed by worker processes.
+    Web,
+    /// Indexes; listens to nobody.
+    Worker,
+}
+
+impl Role {
+    /// Whether it answers requests.
+    pub const fn serves(self) -> bool {
+        matches!(self, Self::All | Self::Web)
+    }
+
+    /// Whether it indexes photos.
+    pub const fn works(self) -> bool {
+        matches!(self, Self::All | Self::Worker)
+    }
+}
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _file: File,
+}
+
+fn open(data: &Path, name: &str) -> anyhow::Result<File> {
+    let path = data.join(name);
+    let file = File::options().create(true).write(true).truncate(false).open(&path);
+    file.with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Becomes the one that serves this folder.
+///
+/// # Errors
+/// When another does, or the lock cannot be used.
+pub(crate) fn serving(data: &Path) -> anyhow::Result<Held> {
+    let file = open(data, "serve.lock")?;
+    match file.try_lock() {
+        Ok(()) => Ok(Held { _file: file }),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "another findme-server or findme-watch --serve uses the data folder {}; stop that one, or give this one its \
+             own with --data",
+            data.display()
+        ),
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the data folder"),
+    }
+}
+
+/// Becomes one of those that index. The first of them takes back the leases of the dead.
+///
+/// # Errors
+/// When the lock cannot be used or the catalogue cannot be written.
+pub(crate) async fn working(data: &Path, catalog: &Catalog) -> anyhow::Result<Held> {
+    let file = open(data, "work.lock")?;
+    let file = match file.try_lock() {
+        Ok(()) => {
+            // Nobody else can begin to work before this is done.
+            catalog.release_leases().await?;
+            file.unlock().context("cannot unlock work.lock")?;
+            file
+        }
+        Err(TryLockError::WouldBlock) => file,
+        Err(TryLockError::Error(error)) => return Err(error).context("cannot lock work.lock"),
+    };
+    let shared = tokio::task::spawn_blocking(move || file.lock_shared().map(|()| file)).await?;
+    Ok(Held { _file: shared.context("cannot lock work.lock")? })
+}
+
+/// Whether a process indexes photos of this folder now.
+///
+/// # Errors
+/// When the lock cannot be used.
+pub(crate) fn somebody_works(data: &Path) -> anyhow::Result<bool> {
+    match open(data, "work.lock")?.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock work.lock"),
+    }
+}
+
+/// Waits until no other process opens the catalogue: of two that start at once, one brings the schema up to date.
+///
+/// # Errors
+/// When the lock cannot be used.
+pub(crate) async fn opening(data: &Path) -> anyhow::Result<Held> {
+    let file = open(data, "open.lock")?;
+    let held = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await?;
+    Ok(Held { _file: held.context("cannot lock open.lock")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn leases_are_taken_back_only_when_nobody_works() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&dir.path().join("findme.sqlite")).await.unwrap();
+        assert!(!somebody_works(dir.path()).unwrap());
+        let first = working(dir.path(), &catalog).await.unwrap();
+        assert!(somebody_works(dir.path()).unwrap());
+        let second = working(dir.path(), &catalog).await.unwrap();
+        drop(first);
+        assert!(somebody_works(dir.path()).unwrap(), "one is left");
+        drop(second);
+        assert!(!somebody_works(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn one_serves() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = serving(dir.path()).unwrap();
+        assert!(serving(dir.path()).unwrap_err().to_string().contains("another findme-server"));
+        drop(held);
+        serving(dir.path()).unwrap();
+    }
+}
