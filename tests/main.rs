@@ -10,6 +10,8 @@
 //! | `away` | the server away at the start and in the middle; exit codes |
 //! | `kills` | `kill -9` of either side at random moments |
 //! | `faults` | the server killed, its disk full, its power cut, under load: short runs of what `harness` does at length |
+//! | `workers` | worker processes beside one that serves: each photo indexed once, whoever is killed |
+//! | `live` | the event stream: a thousand listeners, slow ones, restarts, replay, a log that was cut |
 //! | `venue` | `--serve`: everything in one process, for guests too |
 //! | `accuracy` | who is found, on an event whose truth is known |
 //! | `browser` | the guests' pages in a real browser, from another network |
@@ -21,6 +23,7 @@ mod away;
 mod browser;
 mod faults;
 mod kills;
+mod live;
 mod odd_files;
 mod protocol;
 mod stand_in;
@@ -28,6 +31,7 @@ mod support;
 mod tus;
 mod upload;
 mod venue;
+mod workers;
 
 // Shared with the bench `harness`, which runs them at length.
 #[path = "harness/crew.rs"]

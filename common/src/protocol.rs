@@ -292,6 +292,14 @@ impl LiveKind {
     }
 }
 
+/// Names of server-sent events of `GET /api/live` that tell of no photo.
+pub mod live_event {
+    /// The first of every connection.
+    pub const HELLO: &str = "hello";
+    /// What came after the `Last-Event-ID` is not known any more: load the lists anew.
+    pub const RESET: &str = "reset";
+}
+
 /// Data of one server-sent event of `GET /api/live`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -316,6 +316,7 @@ impl Server {
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
         let tasks = self.background(&shutdown);
         tasks.spawn(self.live.clone().run(shutdown.clone()));
+        tasks.spawn(self.live.clone().trim(shutdown.clone()));
         tasks.spawn(expire_uploads(self.uploads.clone(), shutdown.clone()));
         let app = Arc::new(self.app(shutdown.clone()));
         http::serve(listener, http::router(app), shutdown.clone()).await;

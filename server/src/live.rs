@@ -8,6 +8,7 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, LiveEntry};
+use crate::clock::now_ms;
 
 /// Entries that a slow listener may be behind before it reads the table instead.
 const BACKLOG: usize = 1024;
@@ -17,6 +18,12 @@ const BATCH: u32 = 500;
 
 /// The table is read this often even when nobody said that something was written.
 const POLL: Duration = Duration::from_secs(2);
+
+/// Entries are kept for this long: who was away for longer loads its lists anew anyway.
+const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
+/// How often older ones are dropped.
+const TRIM_EVERY: Duration = Duration::from_secs(3600);
 
 /// The log of one process's listeners.
 #[derive(Debug, Clone)]
@@ -56,10 +63,25 @@ impl Live {
         }
     }
 
+    /// Drops what is older than [`KEPT`], once an hour, until `shutdown`.
+    pub(crate) async fn trim(self, shutdown: CancellationToken) {
+        loop {
+            match self.catalog.trim_live(now_ms() - KEPT.as_millis() as i64).await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "the live log cannot be trimmed"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(TRIM_EVERY) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
     async fn spread(&self, last: &mut Option<i64>) -> crate::catalog::Result<()> {
         let mut after = match *last {
             Some(after) => after,
-            None => self.catalog.live_end().await?,
+            None => self.catalog.live_bounds().await?.end,
         };
         loop {
             *last = Some(after);

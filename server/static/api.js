@@ -111,7 +111,7 @@ export function keepLooking(look, kinds, offline) {
     if (document.hidden) return;
     if (window.EventSource) {
       events = new EventSource("/api/live");
-      for (const kind of kinds.concat("hello")) events.addEventListener(kind, soon);
+      for (const kind of kinds.concat("hello", "reset")) events.addEventListener(kind, soon);
     }
     now();
   }

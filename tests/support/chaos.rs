@@ -17,6 +17,8 @@ pub(crate) enum Fault {
     None,
     /// Cut in both directions after so many bytes from the client.
     CutAfter(u64),
+    /// Cut in both directions after so many bytes from the server.
+    CutAnswerAfter(u64),
     /// The request goes through; its answer does not, and the connection ends.
     SwallowAnswer,
 }
@@ -89,7 +91,8 @@ async fn pass(client: TcpStream, server: TcpStream, fault: Fault, counter: &Atom
     let down = async {
         match fault {
             Fault::SwallowAnswer => swallow(from_server).await,
-            _ => copy(from_server, to_client, u64::MAX, None).await,
+            Fault::CutAnswerAfter(bytes) => copy(from_server, to_client, bytes, None).await,
+            Fault::None | Fault::CutAfter(_) => copy(from_server, to_client, u64::MAX, None).await,
         }
     };
     // Whichever direction ends first ends the connection: dropping the halves closes it.

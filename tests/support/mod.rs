@@ -2,6 +2,7 @@
 
 pub(crate) mod chaos;
 pub(crate) mod guest;
+pub(crate) mod live;
 pub(crate) mod photos;
 pub(crate) mod server;
 pub(crate) mod watch;

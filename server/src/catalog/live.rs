@@ -135,12 +135,4 @@ impl Catalog {
             .bind(i64::from(limit));
         rows.fetch_all(&self.readers).await?.iter().map(entry).collect()
     }
-
-    /// Id of the newest entry; 0 when there is none.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be read.
-    pub(crate) async fn live_end(&self) -> Result<i64> {
-        Ok(sqlx::query("SELECT COALESCE(MAX(seq), 0) FROM live").fetch_one(&self.readers).await?.try_get(0)?)
-    }
 }

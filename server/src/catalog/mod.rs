@@ -12,6 +12,7 @@ mod guests;
 mod jobs;
 mod live;
 mod photos;
+mod trim;
 mod uploads;
 
 use std::path::Path;

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use findme_common::protocol::{LiveEvent, LiveKind, path};
+use findme_common::protocol::{LiveEvent, LiveKind, live_event, path};
 use futures_util::Stream;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -22,6 +22,9 @@ use crate::catalog::{Audience, LiveEntry};
 
 /// A comment this often keeps proxies and phones from giving the connection up.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// When a client that was cut off comes again.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Entries that are replayed at once.
 const BATCH: u32 = 500;
@@ -43,12 +46,15 @@ pub(crate) async fn live(
 ) -> Result<Response, ApiError> {
     // Subscribed before the table is read: what comes in between is in one of the two.
     let news = app.live.subscribe();
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    let after = match last {
-        Some(after) => after,
-        None => app.catalog.live_end().await?,
+    let bounds = app.catalog.live_bounds().await?;
+    let greetings = [live_event::RESET, live_event::HELLO];
+    let (after, greetings) = match headers.get("last-event-id").map(|value| value.to_str().unwrap_or("").parse()) {
+        Some(Ok(after)) if bounds.continues(after) => (after, &greetings[1..]),
+        Some(_) => (bounds.end, &greetings[..]),
+        None => (bounds.end, &greetings[1..]),
     };
-    let listener = Listener { app, viewer, news, after, waiting: VecDeque::new(), replay: true, greeted: false };
+    let waiting = VecDeque::new();
+    let listener = Listener { app, viewer, news, after, waiting, replay: true, greetings: greetings.to_vec() };
     let events = Sse::new(stream(listener)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     let mut response = events.into_response();
     let headers = response.headers_mut();
@@ -68,7 +74,8 @@ struct Listener {
     waiting: VecDeque<LiveEntry>,
     /// The table has to be read before more news are taken.
     replay: bool,
-    greeted: bool,
+    /// To be said before anything else, the last one first.
+    greetings: Vec<&'static str>,
 }
 
 impl Listener {
@@ -119,12 +126,10 @@ impl Listener {
 
 fn stream(listener: Listener) -> impl Stream<Item = Result<Event, Infallible>> {
     futures_util::stream::unfold(listener, |mut listener| async {
-        if !listener.greeted {
-            listener.greeted = true;
+        if let Some(greeting) = listener.greetings.pop() {
             // The id lets a client that hears nothing before it is cut off come back without a gap.
-            let hello =
-                Event::default().retry(Duration::from_secs(2)).id(listener.after.to_string()).event("hello").data("{}");
-            return Some((Ok(hello), listener));
+            let greeting = Event::default().event(greeting).id(listener.after.to_string()).data("{}");
+            return Some((Ok(greeting.retry(RETRY)), listener));
         }
         let entry = listener.next().await?;
         let data = serde_json::to_string(&LiveEvent { kind: entry.kind, photo: entry.photo }).unwrap_or_default();
