@@ -27,8 +27,8 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Row, SqlSafeStr, Sqlite, Transaction};
 
 pub(crate) use attention::Requeue;
-pub(crate) use curation::{Decision, Recogniser, SealedFaces};
 pub(crate) use changes::Changes;
+pub(crate) use curation::{Decision, Recogniser, SealedFaces};
 pub(crate) use events::{Event, Machine};
 pub(crate) use faces::NewFace;
 pub(crate) use guests::{Guest, GuestEnrolment};

@@ -369,7 +369,7 @@ async fn a_held_photo_is_counted_and_shown_only_when_it_is_released() {
     // Hidden on purpose is another thing than held: a release leaves it.
     for (from, changed) in [(Visibility::Hidden, 0), (Visibility::Reported, 0), (Visibility::Held, 1)] {
         bench.set_visibility(&party.photo, from).await;
-        let before = bench.catalog.live_end().await.unwrap();
+        let before = bench.catalog.live_bounds().await.unwrap().end;
         let answer = bench.ask("POST", "/api/photos/release", photographer, selection.clone()).await;
         assert_eq!(answer.json::<Changed>(), Changed { changed }, "{from:?}");
         let told = bench.catalog.live_after(before, 10).await.unwrap();
