@@ -9,6 +9,7 @@
 //! | `odd_files` | every odd file gets its word and stops no other |
 //! | `away` | the server away at the start and in the middle; exit codes |
 //! | `kills` | `kill -9` of either side at random moments |
+//! | `bad_requests` | what no honest client sends, from a seed; short runs of `harness` too |
 //! | `faults` | the server killed, its disk full, its power cut, under load: short runs of what `harness` does at length |
 //! | `workers` | worker processes beside one that serves: each photo indexed once, whoever is killed |
 //! | `live` | the event stream: a thousand listeners, slow ones, restarts, replay, a log that was cut |
@@ -20,6 +21,7 @@
 
 mod accuracy;
 mod away;
+mod bad_requests;
 mod browser;
 mod faults;
 mod kills;
@@ -34,19 +36,28 @@ mod venue;
 mod workers;
 
 // Shared with the bench `harness`, which runs them at length.
+#[path = "harness/bad_input.rs"]
+mod bad_input;
+#[path = "harness/bad_pictures.rs"]
+mod bad_pictures;
 #[path = "harness/crew.rs"]
 mod crew;
 #[path = "harness/disks.rs"]
 mod disks;
 #[path = "harness/examine.rs"]
 mod examine;
+#[path = "harness/figures.rs"]
+mod figures;
 #[path = "harness/full_disk.rs"]
 mod full_disk;
 #[path = "harness/ledger.rs"]
 mod ledger;
+#[path = "harness/listeners.rs"]
+mod listeners;
 #[path = "harness/power_cuts.rs"]
 mod power_cuts;
 #[path = "harness/server_kills.rs"]
 mod server_kills;
+
 #[path = "harness/wire.rs"]
 mod wire;

@@ -273,3 +273,23 @@ impl Machine {
         false
     }
 }
+
+/// One small photo; panics unless there is a receipt.
+pub(crate) async fn upload(wire: &mut Wire, event: &Event, bytes: &[u8]) -> PhotoId {
+    let digest = Digest::of(bytes);
+    let metadata = format!("digest {}", STANDARD.encode(digest.to_string()));
+    let more = format!(
+        "upload-length: {}\r\nupload-metadata: {metadata}\r\ncontent-type: application/offset+octet-stream\r\n",
+        bytes.len()
+    );
+    loop {
+        let answer: Answer = wire.ask(&head("POST", "/api/uploads", &event.token, &more), bytes).await.unwrap();
+        if answer.status == 429 {
+            tokio::time::sleep(Duration::from_secs(answer.number("retry-after").unwrap_or(1))).await;
+            continue;
+        }
+        let receipt = answer.header("repr-digest") == Some(digest.to_repr_digest().as_str());
+        assert!(receipt, "{} {}", answer.status, String::from_utf8_lossy(&answer.body));
+        return PhotoId::of(event.id, &digest);
+    }
+}

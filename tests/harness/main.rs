@@ -5,14 +5,22 @@
 #![allow(clippy::unwrap_used)] // what is unexpected ends the run
 #![allow(dead_code)] // what is shared with the tests is not all used here
 
+mod bad_input;
+mod bad_pictures;
 mod crew;
 mod disks;
 mod examine;
+mod figures;
 mod foreign;
 mod full_disk;
 mod ledger;
+mod listeners;
+mod lists;
+mod load;
 mod power_cuts;
 mod server_kills;
+mod soak;
+mod speed;
 #[allow(unused_imports)]
 #[path = "../support/mod.rs"]
 mod support;
@@ -59,6 +67,20 @@ async fn run(subject: &str, numbers: &Numbers) {
         "full-disk" => full_disk::run(numbers.get("moments", 100), random).await,
         "power-cuts" => power_cuts::run(numbers.get("cuts", 30), random).await,
         "tus-clients" => tus_clients::run(numbers.get("cuts", 500), random).await,
+        "large" => load::large(numbers.get("clients", 100), numbers.get("megabytes", 50), random).await,
+        "small" => {
+            load::small(numbers.get("rate", 2000), numbers.get("seconds", 10), numbers.get("kilobytes", 4), random)
+                .await
+        }
+        "soak" => soak::photos(numbers.get("photos", 20_000)).await,
+        "listeners" => listeners::run(numbers.get("listeners", 1000), numbers.get("photos", 50)).await,
+        "speed" => speed::run(numbers.get("photos", 100), numbers.get("megabytes", 8), numbers.get("rounds", 3)).await,
+        "lists" => lists::pages(numbers.get("rows", 100_000)).await,
+        "bytes" => {
+            lists::photo_bytes(numbers.get("photos", 40), numbers.get("seconds", 6), numbers.get("rounds", 3)).await
+        }
+        "bad-input" => bad_input::requests(numbers.get("requests", 12_000), random).await,
+        "bad-pictures" => bad_pictures::run(numbers.get("files", 3000), random).await,
         other => panic!("there is no subject {other}"),
     }
 }

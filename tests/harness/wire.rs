@@ -121,6 +121,13 @@ impl Wire {
         Ok(answer)
     }
 
+    /// The body of an answer whose head was read.
+    pub(crate) async fn rest(&mut self, length: u64) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        self.body(length, &mut body).await?;
+        Ok(body)
+    }
+
     async fn body(&mut self, length: u64, into: &mut Vec<u8>) -> io::Result<()> {
         if length + into.len() as u64 > MOST {
             return Err(io::Error::other(format!("an answer of {length} bytes")));

@@ -36,13 +36,18 @@ impl Guest {
         Self { url: url.to_owned(), cookie: cookie.split(';').next().unwrap().to_owned(), http }
     }
 
+    /// What it sends with each request: `name=value`.
+    pub(crate) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
     /// The same phone, when the server has moved to another address.
     pub(crate) fn at(&self, url: &str) -> Self {
         Self { url: url.to_owned(), cookie: self.cookie.clone(), http: self.http.clone() }
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).header(COOKIE, &self.cookie)
+        self.http.request(method, format!("{}{path}", self.url)).header(COOKIE, self.cookie())
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {

@@ -166,6 +166,14 @@ impl Server {
         files.filter_map(|file| Some(file.unwrap().metadata().ok()?.len())).collect()
     }
 
+    /// What its first start said once.
+    pub(crate) fn operator_token(&self) -> String {
+        let said = std::fs::read_to_string(self.folder.path().join("said-1")).unwrap();
+        let line =
+            said.lines().find(|line| line.starts_with("operator token")).expect("it is shown at the first start");
+        line.split_whitespace().nth(2).expect("the token follows").to_owned()
+    }
+
     /// Creates an event with the operator's command line.
     pub(crate) fn create_event(&self, name: &str) -> Event {
         let output = command().args(["event", "create", name, "--data"]).arg(self.data()).output().unwrap();
