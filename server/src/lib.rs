@@ -40,6 +40,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use catalog::Catalog;
+#[doc(hidden)]
+pub use catalog::measure;
 pub use cli::main;
 use cpu::CpuPool;
 use face::Engine;

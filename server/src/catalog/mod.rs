@@ -11,9 +11,11 @@ mod faces;
 mod guests;
 mod jobs;
 mod live;
+pub mod measure;
 mod photos;
 mod trim;
 mod uploads;
+mod writer;
 
 use std::path::Path;
 use std::str::FromStr;
@@ -36,6 +38,7 @@ pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble}
 pub(crate) use live::{Audience, LiveEntry};
 pub(crate) use photos::{Photo, PhotoFilter};
 pub(crate) use uploads::{Accepted, NewUpload, UploadRow};
+use writer::Writer;
 
 /// Why the catalogue could not do it. No variant is the client's fault.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +52,9 @@ pub(crate) enum CatalogError {
     /// The engine refused.
     #[error("catalogue: {0}")]
     Sql(sqlx::Error),
+    /// The write was taken back: the transaction that it shared could not be committed.
+    #[error("the catalogue could not be written: {0}")]
+    NotCommitted(String),
     /// The schema could not be brought up to date.
     #[error("catalogue schema: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -66,6 +72,16 @@ impl From<sqlx::Error> for CatalogError {
     }
 }
 
+impl CatalogError {
+    /// The same error for another of those who shared a commit.
+    fn for_another(&self) -> Self {
+        match self {
+            Self::Full => Self::Full,
+            other => Self::NotCommitted(other.to_string()),
+        }
+    }
+}
+
 /// Result of a catalogue method.
 pub(crate) type Result<T> = std::result::Result<T, CatalogError>;
 
@@ -74,6 +90,8 @@ pub(crate) type Result<T> = std::result::Result<T, CatalogError>;
 pub(crate) struct Catalog {
     /// One connection: SQLite has one writer, and waiting for it here is cheaper than in its busy handler.
     writer: SqlitePool,
+    /// Shares commits between the writes of the upload path, which come in crowds.
+    writer_task: Writer,
     readers: SqlitePool,
 }
 
@@ -83,6 +101,11 @@ impl Catalog {
     /// # Errors
     /// When the file is no database, is damaged, or comes from a newer version. It is never replaced.
     pub(crate) async fn open(file: &Path) -> Result<Self> {
+        Self::open_sharing(file, writer::BATCH).await
+    }
+
+    /// Like [`Catalog::open`]; at most so many writes share a commit.
+    async fn open_sharing(file: &Path, batch: usize) -> Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -106,7 +129,7 @@ impl Catalog {
             .acquire_timeout(Duration::from_secs(30))
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
-        Ok(Self { writer, readers })
+        Ok(Self { writer_task: Writer::start(writer.clone(), batch), writer, readers })
     }
 
     /// Embedded by hand: sqlx's `migrate!` would need its macro crates, which double the build of this crate's tree.

@@ -2,9 +2,10 @@
 
 use findme_common::protocol::{Kind, LiveKind};
 use findme_common::{Digest, EventId, PhotoId, UploadId};
+use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
+use super::writer::Tx;
 use super::{Audience, Catalog, Result, digest, id_column, word};
 use crate::clock::now_ms;
 
@@ -87,43 +88,8 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn create_upload(&self, id: UploadId, new: &NewUpload) -> Result<Accepted> {
-        let mut tx = self.begin().await?;
-        let deleted = sqlx::query("SELECT 1 FROM tombstones WHERE event = ? AND photo = ?")
-            .bind(new.event.as_bytes().as_slice())
-            .bind(new.photo.as_bytes().as_slice())
-            .fetch_optional(&mut *tx)
-            .await?;
-        if deleted.is_some() {
-            return Ok(Accepted::Deleted);
-        }
-        let now = now_ms();
-        sqlx::query(
-            "INSERT INTO uploads (id, event, photo, kind, length, digest, metadata, name, replaces, held, created_at, touched_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, photo, kind) DO NOTHING",
-        )
-        .bind(id.as_bytes().as_slice())
-        .bind(new.event.as_bytes().as_slice())
-        .bind(new.photo.as_bytes().as_slice())
-        .bind(new.kind.as_str())
-        .bind(new.length as i64)
-        .bind(new.digest.as_ref().map(|d| d.as_bytes().as_slice()))
-        .bind(&new.metadata)
-        .bind(&new.name)
-        .bind(new.replaces.as_ref().map(|id| id.as_bytes().as_slice()))
-        .bind(new.held)
-        .bind(now)
-        .bind(now)
-        .execute(&mut *tx)
-        .await?;
-        let row = sqlx::query("SELECT * FROM uploads WHERE event = ? AND photo = ? AND kind = ?")
-            .bind(new.event.as_bytes().as_slice())
-            .bind(new.photo.as_bytes().as_slice())
-            .bind(new.kind.as_str())
-            .fetch_one(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        let upload = upload_of(&row)?;
-        Ok(if upload.new.length == new.length { Accepted::Upload(upload) } else { Accepted::OtherLength })
+        let new = new.clone();
+        self.writer_task.write(move |tx| Box::pin(async move { create(tx, id, &new).await })).await
     }
 
     /// One upload of an event.
@@ -153,13 +119,16 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn set_offset(&self, id: UploadId, offset: u64) -> Result<()> {
-        sqlx::query("UPDATE uploads SET offset = ?, touched_at = ? WHERE id = ? AND complete = 0")
-            .bind(offset as i64)
-            .bind(now_ms())
-            .bind(id.as_bytes().as_slice())
-            .execute(&self.writer)
-            .await?;
-        Ok(())
+        let set = async move |tx: &mut Tx| {
+            sqlx::query("UPDATE uploads SET offset = ?, touched_at = ? WHERE id = ? AND complete = 0")
+                .bind(offset as i64)
+                .bind(now_ms())
+                .bind(id.as_bytes().as_slice())
+                .execute(&mut **tx)
+                .await?;
+            Ok(())
+        };
+        self.writer_task.write(move |tx| Box::pin(async move { set(tx).await })).await
     }
 
     /// Forgets an upload. Its photo, if it became one, stays.
@@ -177,39 +146,80 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written; then nothing is.
     pub(crate) async fn finish_upload(&self, upload: &UploadRow, stored: &Digest) -> Result<()> {
-        let new = &upload.new;
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE uploads SET complete = 1, offset = length, digest = ?, touched_at = ? WHERE id = ? AND complete = 0",
-        )
-        .bind(stored.as_bytes().as_slice())
-        .bind(now_ms())
-        .bind(upload.id.as_bytes().as_slice())
-        .execute(&mut *tx)
-        .await?;
-        if done.rows_affected() == 1 {
-            if let Some(seq) = upsert_photo(&mut tx, new, stored).await? {
-                super::jobs::enqueue(&mut tx, new.event, seq).await?;
-            }
-            if let Some(old) = new.replaces {
-                sqlx::query("INSERT INTO replacements (event, old, new) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-                    .bind(new.event.as_bytes().as_slice())
-                    .bind(old.as_bytes().as_slice())
-                    .bind(new.photo.as_bytes().as_slice())
-                    .execute(&mut *tx)
-                    .await?;
-            }
-            super::live::append(&mut tx, new.event, LiveKind::Received, new.photo, Audience::Photographers).await?;
-            super::photos::bump(&mut tx, new.event).await?;
-        }
-        tx.commit().await?;
-        Ok(())
+        let (upload, stored) = (upload.clone(), *stored);
+        self.writer_task.write(move |tx| Box::pin(async move { finish(tx, &upload, &stored).await })).await
     }
+}
+
+async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> {
+    let deleted = sqlx::query("SELECT 1 FROM tombstones WHERE event = ? AND photo = ?")
+        .bind(new.event.as_bytes().as_slice())
+        .bind(new.photo.as_bytes().as_slice())
+        .fetch_optional(&mut **tx)
+        .await?;
+    if deleted.is_some() {
+        return Ok(Accepted::Deleted);
+    }
+    let now = now_ms();
+    sqlx::query(
+        "INSERT INTO uploads (id, event, photo, kind, length, digest, metadata, name, replaces, held, created_at, touched_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, photo, kind) DO NOTHING",
+    )
+    .bind(id.as_bytes().as_slice())
+    .bind(new.event.as_bytes().as_slice())
+    .bind(new.photo.as_bytes().as_slice())
+    .bind(new.kind.as_str())
+    .bind(new.length as i64)
+    .bind(new.digest.as_ref().map(|d| d.as_bytes().as_slice()))
+    .bind(&new.metadata)
+    .bind(&new.name)
+    .bind(new.replaces.as_ref().map(|id| id.as_bytes().as_slice()))
+    .bind(new.held)
+    .bind(now)
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    let row = sqlx::query("SELECT * FROM uploads WHERE event = ? AND photo = ? AND kind = ?")
+        .bind(new.event.as_bytes().as_slice())
+        .bind(new.photo.as_bytes().as_slice())
+        .bind(new.kind.as_str())
+        .fetch_one(&mut **tx)
+        .await?;
+    let upload = upload_of(&row)?;
+    Ok(if upload.new.length == new.length { Accepted::Upload(upload) } else { Accepted::OtherLength })
+}
+
+async fn finish(tx: &mut Tx, upload: &UploadRow, stored: &Digest) -> Result<()> {
+    let new = &upload.new;
+    let done = sqlx::query(
+        "UPDATE uploads SET complete = 1, offset = length, digest = ?, touched_at = ? WHERE id = ? AND complete = 0",
+    )
+    .bind(stored.as_bytes().as_slice())
+    .bind(now_ms())
+    .bind(upload.id.as_bytes().as_slice())
+    .execute(&mut **tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(());
+    }
+    if let Some(seq) = upsert_photo(tx, new, stored).await? {
+        super::jobs::enqueue(tx, new.event, seq).await?;
+    }
+    if let Some(old) = new.replaces {
+        sqlx::query("INSERT INTO replacements (event, old, new) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(new.event.as_bytes().as_slice())
+            .bind(old.as_bytes().as_slice())
+            .bind(new.photo.as_bytes().as_slice())
+            .execute(&mut **tx)
+            .await?;
+    }
+    super::live::append(tx, new.event, LiveKind::Received, new.photo, Audience::Photographers).await?;
+    super::photos::bump(tx, new.event).await
 }
 
 /// Adds the original or the preview to its photo, creating the photo when the other one has not come yet. `None` when
 /// that tells the photo nothing new (its upload was freed and sent again): then there is nothing to index either.
-async fn upsert_photo(tx: &mut Transaction<'static, Sqlite>, new: &NewUpload, stored: &Digest) -> Result<Option<i64>> {
+async fn upsert_photo(tx: &mut Tx, new: &NewUpload, stored: &Digest) -> Result<Option<i64>> {
     let sql = match new.kind {
         Kind::Original => {
             "INSERT INTO photos (event, id, name, accepted_at, visibility, digest, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)
