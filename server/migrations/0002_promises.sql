@@ -28,7 +28,8 @@ ALTER TABLE photos ADD COLUMN visibility TEXT NOT NULL DEFAULT 'shown'
 UPDATE photos SET visibility = 'hidden' WHERE hidden = 1;
 ALTER TABLE photos DROP COLUMN hidden;
 -- Byte ranges of the original that tell where it was taken: pairs of 64-bit little-endian numbers (first byte, length).
--- NULL: not looked for yet.
+-- Guests get zeros there; spaces where the length has its highest bit set; the length's own lowest four bytes where it
+-- has the bit below (a checksum). NULL: not looked for yet.
 ALTER TABLE photos ADD COLUMN private_ranges BLOB;
 -- When its faces became searchable the first time.
 ALTER TABLE photos ADD COLUMN indexed_at INTEGER;

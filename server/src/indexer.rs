@@ -190,11 +190,13 @@ impl Indexer {
         let decoded = start.elapsed();
         self.derive(claim, &picture.pixels)?;
         let derived = start.elapsed() - decoded;
+        let private = if claim.original { Some(picture::location::find(&path)?) } else { None };
         let indexed = Indexed {
             width: picture.source_width,
             height: picture.source_height,
             media: media.map_or("application/octet-stream", Media::content_type),
             taken_at: picture.taken_at,
+            private,
         };
         let mut timings = Timings::default();
         let outcome = match &self.faces {

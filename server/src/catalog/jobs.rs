@@ -9,6 +9,7 @@ use sqlx::{Row, Sqlite, Transaction};
 
 use super::{Audience, Catalog, CatalogError, GuestEnrolment, NewFace, Result, id_column};
 use crate::clock::now_ms;
+use crate::picture::location::Patches;
 
 /// A worker that dies gives its photo back after this long. Its worker renews it while it lives ([`RENEW_EVERY`]), so
 /// it is short although some photos take long.
@@ -52,6 +53,8 @@ pub(crate) struct Indexed {
     pub media: &'static str,
     /// Capture time as the camera wrote it.
     pub taken_at: Option<String>,
+    /// What of the original is not for guests; `None` when it was not the original that was looked at.
+    pub private: Option<Patches>,
 }
 
 /// From the enrolments of an event to the guests among them who match.
@@ -321,14 +324,17 @@ async fn announce(
 }
 
 async fn set_pictures(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, indexed: &Indexed) -> Result<()> {
-    let done = sqlx::query("UPDATE photos SET width = ?, height = ?, media = ?, taken_at = ? WHERE seq = ?")
-        .bind(indexed.width)
-        .bind(indexed.height)
-        .bind(indexed.media)
-        .bind(indexed.taken_at.as_deref())
-        .bind(claim.seq)
-        .execute(&mut **tx)
-        .await?;
+    let done = sqlx::query(
+        "UPDATE photos SET width = ?, height = ?, media = ?, taken_at = ?, private_ranges = ? WHERE seq = ?",
+    )
+    .bind(indexed.width)
+    .bind(indexed.height)
+    .bind(indexed.media)
+    .bind(indexed.taken_at.as_deref())
+    .bind(indexed.private.as_ref().map(Patches::to_bytes))
+    .bind(claim.seq)
+    .execute(&mut **tx)
+    .await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(CatalogError::Damaged("a job without its photo")) }
 }
 

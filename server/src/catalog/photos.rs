@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::{Catalog, CatalogError, Result, digest, id_column};
+use crate::picture::location::Patches;
 
 /// Who looks at a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) struct Photo {
     pub ready: bool,
     /// Media type of the original, once it was decoded.
     pub media: Option<String>,
+    /// What of the original is not for guests; `None` when it was not looked for yet.
+    pub private: Option<Patches>,
     /// Whether guests may see it.
     pub shown: bool,
     /// Whether guests may see also photos that they are not in.
@@ -58,6 +61,12 @@ pub(super) async fn bump(tx: &mut Transaction<'static, Sqlite>, event: EventId) 
 pub(super) async fn is_shown(tx: &mut Transaction<'static, Sqlite>, seq: i64) -> Result<bool> {
     let sql = format!("SELECT 1 FROM photos WHERE seq = ? AND {SHOWN}");
     Ok(sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seq).fetch_optional(&mut **tx).await?.is_some())
+}
+
+fn private(row: &SqliteRow) -> Result<Option<Patches>> {
+    let stored: Option<Vec<u8>> = row.try_get("private_ranges")?;
+    let read = |bytes: Vec<u8>| Patches::from_bytes(&bytes).ok_or(CatalogError::Damaged("byte ranges of a photo"));
+    stored.map(read).transpose()
 }
 
 pub(super) fn state(row: &SqliteRow) -> Result<PhotoState> {
@@ -196,7 +205,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn photo(&self, event: EventId, id: PhotoId) -> Result<Option<Photo>> {
         let sql = format!(
-            "SELECT name, digest, width, media, ({SHOWN}) AS shown, (SELECT gallery_open FROM events e WHERE e.id = event) AS gallery_open FROM photos WHERE event = ? AND id = ?"
+            "SELECT name, digest, width, media, private_ranges, ({SHOWN}) AS shown, (SELECT gallery_open FROM events e WHERE e.id = event) AS gallery_open FROM photos WHERE event = ? AND id = ?"
         );
         let row = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(event.as_bytes().as_slice())
@@ -209,9 +218,25 @@ impl Catalog {
             digest: row.try_get::<Option<Vec<u8>>, _>("digest")?.map(digest).transpose()?,
             ready: row.try_get::<Option<i64>, _>("width")?.is_some(),
             media: row.try_get("media")?,
+            private: private(&row)?,
             shown: row.try_get("shown")?,
             gallery_open: row.try_get("gallery_open")?,
         }))
+    }
+
+    /// Remembers what of an original is not for guests, as long as it still is that original.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub(crate) async fn set_private(&self, event: EventId, id: PhotoId, of: &Digest, private: &Patches) -> Result<()> {
+        sqlx::query("UPDATE photos SET private_ranges = ? WHERE event = ? AND id = ? AND digest = ?")
+            .bind(private.to_bytes())
+            .bind(event.as_bytes().as_slice())
+            .bind(id.as_bytes().as_slice())
+            .bind(of.as_bytes().as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 
     /// One page of the originals on the server, oldest first: names and digests for `verify` and `repair`.

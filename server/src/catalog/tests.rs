@@ -90,7 +90,7 @@ impl World {
 }
 
 fn indexed() -> Indexed {
-    Indexed { width: 3, height: 2, media: "image/jpeg", taken_at: None }
+    Indexed { width: 3, height: 2, media: "image/jpeg", taken_at: None, private: None }
 }
 
 fn face(vector: &[u8]) -> NewFace {

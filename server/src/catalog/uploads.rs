@@ -223,7 +223,7 @@ async fn upsert_photo(tx: &mut Tx, new: &NewUpload, stored: &Digest) -> Result<O
     let sql = match new.kind {
         Kind::Original => {
             "INSERT INTO photos (event, id, name, accepted_at, visibility, digest, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (event, id) DO UPDATE SET digest = excluded.digest, bytes = excluded.bytes, name = excluded.name,
+             ON CONFLICT (event, id) DO UPDATE SET digest = excluded.digest, bytes = excluded.bytes, name = excluded.name, private_ranges = NULL,
                  state = CASE state WHEN 'failed' THEN 'received' ELSE state END, reason = NULL
              WHERE photos.digest IS NOT excluded.digest
              RETURNING seq"

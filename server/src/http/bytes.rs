@@ -1,25 +1,22 @@
 //! Bytes of photos: streamed from the file, cached by the browser for good, ranged. No picture is ever in memory whole.
 
-use std::io::{ErrorKind, SeekFrom};
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
-use findme_common::PhotoId;
 use findme_common::protocol::Code;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio_util::io::ReaderStream;
+use findme_common::{Digest, EventId, PhotoId};
 
 use super::App;
 use super::auth::Viewer;
+use super::patched;
 use super::problem::{ApiError, ApiResult};
 use crate::catalog::Photo;
+use crate::picture::location::{self, Patches};
 use crate::store::Rendition;
-
-/// Pieces in which files are sent, in bytes.
-const PIECE: usize = 64 * 1024;
 
 /// `GET /api/photo/{id}`.
 #[utoipa::path(
@@ -27,7 +24,7 @@ const PIECE: usize = 64 * 1024;
     security(("photographer" = []), ("guest" = [])),
     params(("id" = String, Path, description = "Photo id")),
     responses(
-        (status = 200, description = "The original, byte for byte", body = [u8], content_type = "application/octet-stream"),
+        (status = 200, description = "The original, byte for byte; for guests without the place where it was taken (same length, another ETag, no Repr-Digest)", body = [u8], content_type = "application/octet-stream"),
         (status = 206, description = "The range that was asked for"),
         (status = 304, description = "Unchanged"),
         (status = 416, description = "No such range"),
@@ -42,13 +39,21 @@ pub(crate) async fn original(
     let (id, photo) = find(&app, viewer, &id).await?;
     let Some(digest) = photo.digest else { return Err(not_ready()) };
     let kind = photo.media.clone().unwrap_or_else(|| "application/octet-stream".to_owned());
-    let mut response = send(&app, viewer, id, Rendition::Original, &kind, &format!("\"{digest}\""), &headers).await?;
+    let (tag, patches) = match viewer {
+        Viewer::Photographer(_) => (format!("\"{digest}\""), Patches::default()),
+        Viewer::Guest(_) => (format!("\"{digest}-g\""), private(&app, viewer.event(), id, &photo, &digest).await?),
+    };
+    let file = Sent { rendition: Rendition::Original, kind: &kind, tag: &tag, patches };
+    let mut response = send(&app, viewer, id, file, &headers).await?;
     let disposition =
         format!("inline; filename=\"{}\"; filename*=UTF-8''{}", ascii_name(&photo.name), percent(&photo.name));
     if let Ok(value) = HeaderValue::from_str(&disposition) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
     }
-    if let Ok(value) = HeaderValue::from_str(&digest.to_repr_digest()) {
+    // The digest of what a guest gets is another one, and nobody has computed it.
+    if matches!(viewer, Viewer::Photographer(_))
+        && let Ok(value) = HeaderValue::from_str(&digest.to_repr_digest())
+    {
         response.headers_mut().insert(findme_common::protocol::header::REPR_DIGEST, value);
     }
     Ok(response)
@@ -108,7 +113,46 @@ async fn derived(
     if !photo.ready {
         return Err(not_ready());
     }
-    send(app, viewer, id, rendition, "image/jpeg", &format!("\"{}-{word}\"", id.to_simple()), headers).await
+    let tag = format!("\"{}-{word}\"", id.to_simple());
+    send(app, viewer, id, Sent { rendition, kind: "image/jpeg", tag: &tag, patches: Patches::default() }, headers).await
+}
+
+/// What of an original is not for guests. Recorded when it was indexed; looked for now where it was not.
+pub(crate) async fn private(
+    app: &App,
+    event: EventId,
+    id: PhotoId,
+    photo: &Photo,
+    digest: &Digest,
+) -> ApiResult<Patches> {
+    if let Some(known) = &photo.private {
+        return Ok(known.clone());
+    }
+    let path = app.store.path(event, id, Rendition::Original);
+    let found = crate::uploads::blocking(move || location::find(&path)).await;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return Err(missing(app, event, id, &error).await),
+    };
+    app.catalog.set_private(event, id, digest, &found).await?;
+    Ok(found)
+}
+
+/// A file that cannot be opened: deleted between the look-up and now, or a fault of ours.
+async fn missing(app: &App, event: EventId, id: PhotoId, error: &std::io::Error) -> ApiError {
+    match app.catalog.photo(event, id).await {
+        Ok(None) if error.kind() == ErrorKind::NotFound => ApiError::new(Code::NotFound),
+        Err(error) => error.into(),
+        Ok(_) => ApiError::internal(format!("photo {id}: {error}")),
+    }
+}
+
+/// A file on its way, and how it is presented.
+struct Sent<'a> {
+    rendition: Rendition,
+    kind: &'a str,
+    tag: &'a str,
+    patches: Patches,
 }
 
 /// The photo, when this viewer may see it. What belongs to others is not found, and not told from what does not exist.
@@ -135,9 +179,7 @@ async fn send(
     app: &App,
     viewer: Viewer,
     id: PhotoId,
-    rendition: Rendition,
-    kind: &str,
-    tag: &str,
+    Sent { rendition, kind, tag, patches }: Sent<'_>,
     headers: &HeaderMap,
 ) -> ApiResult {
     let mut base = HeaderMap::new();
@@ -155,13 +197,9 @@ async fn send(
         return Ok((StatusCode::NOT_MODIFIED, base).into_response());
     }
     let path = app.store.path(viewer.event(), id, rendition);
-    let mut file = match tokio::fs::File::open(&path).await {
+    let file = match tokio::fs::File::open(&path).await {
         Ok(file) => file,
-        // Deleted between the look-up and now. A file that is missing without that is a fault.
-        Err(error) if error.kind() == ErrorKind::NotFound && app.catalog.photo(viewer.event(), id).await?.is_none() => {
-            return Err(ApiError::new(Code::NotFound));
-        }
-        Err(error) => return Err(ApiError::internal(format!("{}: {error}", path.display()))),
+        Err(error) => return Err(missing(app, viewer.event(), id, &error).await),
     };
     let size = file.metadata().await.map_err(ApiError::internal)?.len();
     // A range of another version of the file is not what was asked for.
@@ -170,7 +208,8 @@ async fn send(
     match range {
         None => {
             base.insert(header::CONTENT_LENGTH, size.into());
-            Ok((StatusCode::OK, base, Body::from_stream(ReaderStream::with_capacity(file, PIECE))).into_response())
+            let whole = patched::stream(file, 0, size, patches).await.map_err(ApiError::internal)?;
+            Ok((StatusCode::OK, base, Body::from_stream(whole)).into_response())
         }
         Some(Err(Unsatisfiable)) => {
             let whole = HeaderValue::from_str(&format!("bytes */{size}")).map_err(ApiError::internal)?;
@@ -181,13 +220,12 @@ async fn send(
                 .into_response())
         }
         Some(Ok((first, last))) => {
-            file.seek(SeekFrom::Start(first)).await.map_err(ApiError::internal)?;
             base.insert(header::CONTENT_LENGTH, (last - first + 1).into());
             base.insert(
                 header::CONTENT_RANGE,
                 HeaderValue::from_str(&format!("bytes {first}-{last}/{size}")).map_err(ApiError::internal)?,
             );
-            let part = ReaderStream::with_capacity(file.take(last - first + 1), PIECE);
+            let part = patched::stream(file, first, last - first + 1, patches).await.map_err(ApiError::internal)?;
             Ok((StatusCode::PARTIAL_CONTENT, base, Body::from_stream(part)).into_response())
         }
     }

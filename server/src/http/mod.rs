@@ -11,6 +11,7 @@ mod live;
 mod openapi;
 mod operator;
 mod pages;
+mod patched;
 mod photographer;
 mod problem;
 mod uploads;

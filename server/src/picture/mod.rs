@@ -5,6 +5,7 @@
 
 mod derivatives;
 mod jpeg;
+pub(crate) mod location;
 mod metadata;
 mod orientation;
 mod other;
