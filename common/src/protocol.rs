@@ -62,6 +62,8 @@ pub mod path {
     pub const ALL_PHOTOS: &str = "/api/all-photos";
     /// The photos of the guest who asks.
     pub const MY_PHOTOS: &str = "/api/my-photos";
+    /// The same as one archive.
+    pub const MY_PHOTOS_ZIP: &str = "/api/my-photos.zip";
     /// Join by code.
     pub const JOIN: &str = "/api/join";
     /// Search by selfie; `DELETE` erases.

@@ -27,6 +27,7 @@ mod roles;
 mod store;
 mod uploads;
 mod vault;
+mod zip;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -36,7 +36,7 @@ pub(crate) use faces::NewFace;
 pub(crate) use guests::{Guest, GuestEnrolment};
 pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble};
 pub(crate) use live::{Audience, LiveEntry};
-pub(crate) use photos::{Photo, PhotoFilter};
+pub(crate) use photos::{Original, Photo, PhotoFilter};
 pub(crate) use uploads::{Accepted, NewUpload, UploadRow};
 use writer::Writer;
 

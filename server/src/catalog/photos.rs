@@ -45,6 +45,21 @@ pub(crate) struct Photo {
     pub gallery_open: bool,
 }
 
+/// What sending an original in an archive needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Original {
+    /// The photo.
+    pub(crate) id: PhotoId,
+    /// Name for people.
+    pub(crate) name: String,
+    /// Length of the file.
+    pub(crate) bytes: u64,
+    /// Capture time as the camera wrote it.
+    pub(crate) taken_at: Option<String>,
+    /// What of it is not for guests; `None` when it was not looked for yet.
+    pub(crate) private: Option<Patches>,
+}
+
 /// Guests see what has derivatives, is neither held, reported nor hidden, and is not replaced by a later version that arrived.
 const SHOWN: &str = "width IS NOT NULL AND visibility = 'shown' AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.event = photos.event AND r.old = photos.id)";
 
@@ -61,6 +76,12 @@ pub(super) async fn bump(tx: &mut Transaction<'static, Sqlite>, event: EventId) 
 pub(super) async fn is_shown(tx: &mut Transaction<'static, Sqlite>, seq: i64) -> Result<bool> {
     let sql = format!("SELECT 1 FROM photos WHERE seq = ? AND {SHOWN}");
     Ok(sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seq).fetch_optional(&mut **tx).await?.is_some())
+}
+
+/// One statement for any number of ids: SQLite's table-valued json_each avoids a list of placeholders.
+fn listed(ids: &[PhotoId]) -> Result<String> {
+    let hex: Vec<String> = ids.iter().map(PhotoId::to_simple).collect();
+    serde_json::to_string(&hex).map_err(|_| CatalogError::Damaged("ids cannot be listed"))
 }
 
 fn private(row: &SqliteRow) -> Result<Option<Patches>> {
@@ -139,18 +160,41 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn shown_photos(&self, event: EventId, ids: &[PhotoId]) -> Result<Vec<(i64, PhotoItem)>> {
-        // One statement for any number of ids: SQLite's table-valued json_each avoids a list of placeholders.
-        let hex: Vec<String> = ids.iter().map(PhotoId::to_simple).collect();
-        let list = serde_json::to_string(&hex).map_err(|_| CatalogError::Damaged("ids cannot be listed"))?;
         let sql = format!(
             "SELECT * FROM photos WHERE event = ? AND id IN (SELECT unhex(value) FROM json_each(?)) AND {SHOWN}"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(event.as_bytes().as_slice())
-            .bind(list)
+            .bind(listed(ids)?)
             .fetch_all(&self.readers)
             .await?;
         rows.iter().map(|row| Ok((row.try_get("seq")?, item(row)?))).collect()
+    }
+
+    /// The originals among the given photos that guests may see, in the order of their acceptance.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn originals(&self, event: EventId, ids: &[PhotoId]) -> Result<Vec<Original>> {
+        let sql = format!(
+            "SELECT id, name, bytes, taken_at, private_ranges FROM photos WHERE event = ?
+             AND id IN (SELECT unhex(value) FROM json_each(?)) AND digest IS NOT NULL AND {SHOWN} ORDER BY seq"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(event.as_bytes().as_slice())
+            .bind(listed(ids)?)
+            .fetch_all(&self.readers)
+            .await?;
+        let original = |row: &SqliteRow| {
+            Ok(Original {
+                id: id_column!(row, "id", PhotoId)?,
+                name: row.try_get("name")?,
+                bytes: row.try_get::<i64, _>("bytes")? as u64,
+                taken_at: row.try_get("taken_at")?,
+                private: private(row)?,
+            })
+        };
+        rows.iter().map(original).collect()
     }
 
     /// Photos of an event by state, and the jobs that a worker may run.

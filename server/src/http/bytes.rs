@@ -45,11 +45,7 @@ pub(crate) async fn original(
     };
     let file = Sent { rendition: Rendition::Original, kind: &kind, tag: &tag, patches };
     let mut response = send(&app, viewer, id, file, &headers).await?;
-    let disposition =
-        format!("inline; filename=\"{}\"; filename*=UTF-8''{}", ascii_name(&photo.name), percent(&photo.name));
-    if let Ok(value) = HeaderValue::from_str(&disposition) {
-        response.headers_mut().insert(header::CONTENT_DISPOSITION, value);
-    }
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment("inline", &photo.name));
     // The digest of what a guest gets is another one, and nobody has computed it.
     if matches!(viewer, Viewer::Photographer(_))
         && let Ok(value) = HeaderValue::from_str(&digest.to_repr_digest())
@@ -258,6 +254,12 @@ fn parse_range(text: &str, size: u64) -> Option<Result<(u64, u64), Unsatisfiable
         (first, Some(last)) if first <= last && first < size => Ok((first, last)),
         _ => Err(Unsatisfiable),
     })
+}
+
+/// `Content-Disposition` with a name that may be any text.
+pub(crate) fn attachment(how: &'static str, name: &str) -> HeaderValue {
+    let value = format!("{how}; filename=\"{}\"; filename*=UTF-8''{}", ascii_name(name), percent(name));
+    HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(how))
 }
 
 fn ascii_name(name: &str) -> String {

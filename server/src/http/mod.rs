@@ -1,6 +1,7 @@
 //! The API and the pages over HTTP. Handlers translate; they hold no rule of their own.
 
 mod accept;
+mod archive;
 mod auth;
 mod bytes;
 mod guests;
@@ -133,6 +134,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(guests::join))
         .routes(routes!(guests::selfie, guests::erase).layer(DefaultBodyLimit::max(MAX_SELFIE)))
         .routes(routes!(guests::me))
+        .routes(routes!(archive::my_photos_zip))
         .routes(routes!(live::live))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))

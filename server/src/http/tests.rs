@@ -145,7 +145,7 @@ async fn every_route_asks_who_it_is() {
         template.replace("{id}", &id).replace("{token}", "999")
     };
     // Nobody, our guest, their guest, our photographer, their photographer, operator.
-    let table: [(&str, &str, [u16; 6]); 36] = [
+    let table: [(&str, &str, [u16; 6]); 37] = [
         ("GET", "/api/photo/{id}", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/preview", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/thumb", [401, 200, 404, 200, 404, 401]),
@@ -154,6 +154,7 @@ async fn every_route_asks_who_it_is() {
         ("GET", "/api/names", [401, 401, 401, 200, 200, 401]),
         ("GET", "/api/live", [401, 200, 200, 200, 200, 401]),
         ("GET", "/api/me", [401, 200, 200, 401, 401, 401]),
+        ("GET", "/api/my-photos.zip", [401, 200, 200, 401, 401, 401]),
         ("POST", "/api/join", [400; 6]),
         ("POST", "/api/selfie", [401, 403, 403, 401, 401, 401]),
         ("DELETE", "/api/selfie", [401, 200, 200, 401, 401, 401]),

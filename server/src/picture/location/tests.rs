@@ -214,7 +214,7 @@ fn xmp_that_is_cut_off_or_in_wide_characters_is_blanked_to_its_end() {
     let last = xmp::places(cut).pop().unwrap();
     assert_eq!(last.end, cut.len());
     let wide: Vec<u8> = PACKET.encode_utf16().flat_map(u16::to_be_bytes).collect();
-    assert_eq!(xmp::places(&wide), Vec::from([0..wide.len()]));
+    assert_eq!(xmp::places(&wide).first(), Some(&(0..wide.len())));
 }
 
 /// Whatever the file is: no panic, patches inside, apart, in order; and once they are applied, the same again finds

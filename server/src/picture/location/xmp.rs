@@ -33,7 +33,7 @@ const MOST: usize = 512;
 pub(super) fn places(packet: &[u8]) -> Vec<Range<usize>> {
     // UTF-16 and UTF-32 are allowed and practically unknown; such a packet is blanked as a whole.
     if packet.iter().take(512).filter(|byte| **byte == 0).count() > 16 {
-        return Vec::from([0..packet.len()]);
+        return std::iter::once(0..packet.len()).collect();
     }
     let mut found = Vec::new();
     let mut at = 0;
@@ -49,7 +49,7 @@ pub(super) fn places(packet: &[u8]) -> Vec<Range<usize>> {
             found.extend(attributes(packet, token.start + 1 + name.len(), token.end));
         }
         if found.len() > MOST {
-            return Vec::from([0..packet.len()]);
+            return std::iter::once(0..packet.len()).collect();
         }
     }
     found
