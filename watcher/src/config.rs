@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use findme_common::PhotographerToken;
+use findme_common::{EventId, PhotographerToken};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -23,14 +23,23 @@ const DEFAULT_SETTLE: Duration = Duration::from_millis(400);
 
 /// Watch folders and send every finished photo to a FindMe server.
 ///
-/// Nothing is sent twice, and nothing in the folders is ever changed, moved or deleted.
+/// Nothing is sent twice, and nothing in the folders is ever changed, moved or deleted. A folder that bears a command's
+/// name goes after `--`.
 #[derive(Debug, Parser)]
 #[command(name = "findme-watch", version, max_term_width = 100)]
-pub struct Args {
-    /// Folders to watch, with everything below them
-    #[arg(required = true, value_name = "DIR")]
-    pub folders: Vec<PathBuf>,
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Cli {
+    /// Something else than watching
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Watching
+    #[command(flatten)]
+    pub watch: Args,
+}
 
+/// Which server, which event, which manifest.
+#[derive(Debug, Default, clap::Args)]
+pub struct Place {
     /// Address of the server, for example https://photos.example (--serve needs none)
     #[arg(long, env = "FINDME_SERVER", value_name = "URL")]
     pub server: Option<String>,
@@ -38,6 +47,60 @@ pub struct Args {
     /// File with the photographer token (or put the token itself into FINDME_TOKEN)
     #[arg(long, env = "FINDME_TOKEN_FILE", value_name = "PATH")]
     pub token_file: Option<PathBuf>,
+
+    /// Folder for the manifests and, with --serve, for all photos [default: the system's data folder]
+    #[arg(long, env = "FINDME_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Where to keep what is known about the event's photos [default: by event in the data folder]
+    #[arg(long, env = "FINDME_MANIFEST", value_name = "PATH")]
+    pub manifest: Option<PathBuf>,
+}
+
+/// What there is beside watching.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Ask for server and token once, and keep them for every later start
+    Login {
+        /// Address of the server [default: asked for]
+        server: Option<String>,
+    },
+    /// Say how far the event's photos have come, also while a watcher runs
+    Status {
+        /// Which event.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Prove that every photo of some folders is on the server with the same content
+    Verify {
+        /// Folders to look through, with everything below them
+        #[arg(required = true, value_name = "DIR")]
+        folders: Vec<PathBuf>,
+        /// Have every photo sent back and compared, byte for byte
+        #[arg(long)]
+        deep: bool,
+        /// Which event.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Make a manifest that cannot be read good again; the old files are kept beside it
+    Repair {
+        /// Which event.
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// What watching needs to know.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Folders to watch, with everything below them
+    #[arg(required = true, value_name = "DIR")]
+    pub folders: Vec<PathBuf>,
+
+    /// Which server, event and manifest
+    #[command(flatten)]
+    pub place: Place,
 
     /// Send what is there, wait until the server has indexed it, and end
     #[arg(long)]
@@ -62,14 +125,6 @@ pub struct Args {
     /// With --serve: whether faces are searched
     #[arg(long, env = "FINDME_FACES")]
     pub faces: Option<Faces>,
-
-    /// Folder for the manifests and, with --serve, for all photos [default: the system's data folder]
-    #[arg(long, env = "FINDME_DATA", value_name = "DIR")]
-    pub data: Option<PathBuf>,
-
-    /// Where to keep what is known about the event's photos [default: by event in the data folder]
-    #[arg(long, env = "FINDME_MANIFEST", value_name = "PATH")]
-    pub manifest: Option<PathBuf>,
 
     /// How to report [default: auto, progress on a terminal and plain lines elsewhere]
     #[arg(long, env = "FINDME_OUTPUT")]
@@ -275,7 +330,7 @@ impl Config {
         file: ConfigFile,
         system_data: Option<PathBuf>,
     ) -> Result<Self, ConfigError> {
-        let data = args.data.or(file.data).or(system_data).ok_or(ConfigError::NoDataFolder)?;
+        let data = args.place.data.or(file.data).or(system_data).ok_or(ConfigError::NoDataFolder)?;
         let destination = if args.serve {
             let default = DEFAULT_LISTEN.parse().expect("the default address is a literal that parses");
             Destination::Venue(VenueConfig {
@@ -285,9 +340,9 @@ impl Config {
                 faces: args.faces.or(file.faces).unwrap_or_default(),
             })
         } else {
-            let text = args.server.or(file.server).ok_or(ConfigError::NoDestination)?;
+            let text = args.place.server.or(file.server).ok_or(ConfigError::NoDestination)?;
             let url = parse_server(&text)?;
-            Destination::Server { url, token: find_token(args.token_file, token, file.token_file)? }
+            Destination::Server { url, token: find_token(args.place.token_file, token, file.token_file)? }
         };
         let (hard, busy) = if args.once || args.dry_run { (10, Some(Duration::from_secs(300))) } else { (60, None) };
         let quiet = args.settle.or(file.settle).map_or(DEFAULT_SETTLE, Duration::from_millis);
@@ -300,7 +355,7 @@ impl Config {
             once: args.once,
             give_up: give_up.map(Duration::from_secs),
             data,
-            manifest: args.manifest.or(file.manifest),
+            manifest: args.place.manifest.or(file.manifest),
             output: args.output.or(file.output).unwrap_or_default(),
             jobs: usize::from(args.jobs.or(file.jobs).unwrap_or(DEFAULT_JOBS).max(1)),
             patience: Patience { quiet, hard: Duration::from_secs(hard).max(quiet), busy },
@@ -315,6 +370,43 @@ impl Config {
     }
 }
 
+/// One event on one server, for the commands beside watching.
+#[derive(Debug)]
+pub(crate) struct At {
+    pub(crate) url: Url,
+    pub(crate) token: PhotographerToken,
+    pub(crate) snapshot: PathBuf,
+}
+
+impl At {
+    /// Resolves what was typed with environment and config file. `token` is the value of `FINDME_TOKEN`.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub(crate) fn resolve(place: Place, token: Option<String>) -> Result<Self, ConfigError> {
+        let folders = directories::ProjectDirs::from("", "", "findme");
+        let file = match &folders {
+            Some(folders) => read_config_file(&folders.config_dir().join("config.toml"))?,
+            None => ConfigFile::default(),
+        };
+        let system = folders.map(|folders| folders.data_dir().to_owned());
+        let data = place.data.or(file.data).or(system).ok_or(ConfigError::NoDataFolder)?;
+        let url = parse_server(&place.server.or(file.server).ok_or(ConfigError::NoDestination)?)?;
+        let token = find_token(place.token_file, token, file.token_file)?;
+        let snapshot = snapshot_of(&data, place.manifest.or(file.manifest).as_deref(), token.event);
+        Ok(Self { url, token, snapshot })
+    }
+}
+
+/// Where the manifest of an event lies.
+pub(crate) fn snapshot_of(data: &Path, manifest: Option<&Path>, event: EventId) -> PathBuf {
+    match manifest {
+        Some(path) if path.is_dir() => path.join("manifest.json"),
+        Some(path) => path.to_owned(),
+        None => data.join("events").join(event.to_simple()).join("manifest.json"),
+    }
+}
+
 fn read_config_file(path: &Path) -> Result<ConfigFile, ConfigError> {
     let problem = |why: String| ConfigError::File { path: path.to_owned(), why };
     match fs::read_to_string(path) {
@@ -324,7 +416,7 @@ fn read_config_file(path: &Path) -> Result<ConfigFile, ConfigError> {
     }
 }
 
-fn parse_server(text: &str) -> Result<Url, ConfigError> {
+pub(crate) fn parse_server(text: &str) -> Result<Url, ConfigError> {
     let problem = |why: &str| ConfigError::Server { text: text.to_owned(), why: why.to_owned() };
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
@@ -355,7 +447,7 @@ fn find_token(
 }
 
 /// The folders as the file system names them, without those that lie below another.
-fn canonical(folders: &[PathBuf]) -> Result<Vec<PathBuf>, ConfigError> {
+pub(crate) fn canonical(folders: &[PathBuf]) -> Result<Vec<PathBuf>, ConfigError> {
     let mut found = Vec::new();
     for path in folders {
         let problem = |why: String| ConfigError::Folder { path: path.clone(), why };
@@ -396,7 +488,7 @@ mod tests {
         let folder = std::env::temp_dir();
         let args =
             ["findme-watch", folder.to_str().unwrap()].into_iter().chain(args.iter().copied()).collect::<Vec<_>>();
-        let args = Args::try_parse_from(args).unwrap();
+        let args = Cli::try_parse_from(args).unwrap().watch;
         Config::combine(args, token.map(str::to_owned), toml::from_str(file).unwrap(), Some("/data".into()))
     }
 

@@ -115,6 +115,21 @@ pub(crate) fn replay(
     }
 }
 
+/// Every line that is good, with the generation that it follows, whatever lies between them.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn salvage(reader: impl io::Read) -> io::Result<Vec<(u64, Record)>> {
+    let mut reader = BufReader::with_capacity(256 * 1024, reader);
+    let (mut good, mut line) = (Vec::new(), Vec::new());
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        let record = line.strip_suffix(b"\n").and_then(decode);
+        good.extend(record.map(|(generation, _, record)| (generation, record)));
+        line.clear();
+    }
+    Ok(good)
+}
+
 /// The manifest could not be written; nothing may be promised any more.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the manifest cannot be written: {0}")]

@@ -3,8 +3,9 @@
 //! One direction, one file for each step:
 //! [`source`] (what is there) → [`settle`] (is it finished) → [`fingerprint`] and [`format`] (what is it) → [`plan`]
 //! (is it new) → [`queue`] and [`tus`] (send it) → [`manifest`] (remember it) → [`report`] (say so).
-//! [`engine`] connects the steps, [`run`](mod@run) drives it.
+//! [`engine`] connects the steps, [`run`](mod@run) drives it; [`command`] is what there is beside watching.
 
+mod command;
 mod config;
 mod engine;
 mod filesystem;
@@ -36,7 +37,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::sync::watch;
 
-pub use config::{Args, Config, ConfigError, Faces, OrderArg, Output};
+pub use config::{Args, Cli, Command, Config, ConfigError, Faces, OrderArg, Output, Place};
 pub use run::{Shutdown, run};
 
 /// How the program ends; the number is the exit code.
@@ -69,10 +70,16 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What was asked for.
+enum Work {
+    Watch(Box<Config>),
+    Command(Command, Option<String>),
+}
+
 /// The whole program: arguments, logging, signals, runtime.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
@@ -81,9 +88,13 @@ pub fn main() -> ExitCode {
     start_logging();
     // The only time that this process chooses; a second choice would be refused, and be the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = match Config::resolve(args, std::env::var("FINDME_TOKEN").ok()) {
-        Ok(config) => config,
-        Err(error) => return complain(Exit::Usage, &error.to_string()),
+    let token = std::env::var("FINDME_TOKEN").ok();
+    let work = match cli.command {
+        Some(command) => Work::Command(command, token),
+        None => match Config::resolve(cli.watch, token) {
+            Ok(config) => Work::Watch(Box::new(config)),
+            Err(error) => return complain(Exit::Usage, &error.to_string()),
+        },
     };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -92,7 +103,10 @@ pub fn main() -> ExitCode {
     let exit = runtime.block_on(async {
         let (wish, shutdown) = watch::channel(Shutdown::Run);
         tokio::spawn(signals(wish));
-        run(config, shutdown).await
+        match work {
+            Work::Watch(config) => run(*config, shutdown).await,
+            Work::Command(command, token) => command::run(command, token, shutdown).await,
+        }
     });
     // A reading of a slow card may still hang in the operating system; nobody waits for it.
     runtime.shutdown_background();

@@ -3,6 +3,8 @@
 //! Nothing is promised to anybody before its line is on stable storage. Unreadable state stops the program; it is never
 //! replaced by an empty one. One process per manifest, by a lock of the operating system that dies with the process.
 
+pub(crate) use salvage::Salvaged;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -102,6 +104,18 @@ impl State {
     }
 }
 
+/// A manifest in numbers: contents by their state, and paths.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) received: u64,
+    pub(crate) announced: u64,
+    pub(crate) refused: u64,
+    /// Paths that hold a photo.
+    pub(crate) files: u64,
+    pub(crate) skipped: u64,
+    pub(crate) failed: u64,
+}
+
 /// The files of one manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Location {
@@ -140,8 +154,7 @@ pub(crate) enum OpenError {
     /// It is there, but it cannot be believed.
     #[error(
         "the manifest {path} cannot be read: {why}. Nothing was changed and nothing was sent. \
-         The snapshot before it is {}; move all of them away to begin anew \
-         (the server knows its photos and stores none twice)", path.with_extension("previous.json").display()
+         `findme-watch repair` makes it good again from what can be read and from the server's list"
     )]
     Unreadable {
         /// The file.
@@ -282,6 +295,33 @@ impl Manifest {
         self.state().images.contains(image)
     }
 
+    /// Whether the server gave its receipt for a content.
+    pub(crate) fn is_received(&self, digest: &Digest) -> bool {
+        matches!(self.photo(digest), Some(PhotoRecord { state: PhotoState::Received { .. }, .. }))
+    }
+
+    /// Everything in numbers.
+    pub(crate) fn counts(&self) -> Counts {
+        let state = self.state();
+        let mut counts = Counts::default();
+        for photo in state.photos.values() {
+            match photo.state {
+                PhotoState::Received { .. } => counts.received += 1,
+                PhotoState::Announced { .. } => counts.announced += 1,
+                PhotoState::Refused(_) => counts.refused += 1,
+                PhotoState::Deleted => {}
+            }
+        }
+        for file in state.files.values() {
+            match file.state {
+                FileState::Photo { .. } => counts.files += 1,
+                FileState::Skipped(_) => counts.skipped += 1,
+                FileState::Failed(_) => counts.failed += 1,
+            }
+        }
+        counts
+    }
+
     /// Records the server's receipt.
     pub(crate) fn put_received(&self, digest: Digest, bytes: u64, photo: PhotoId) -> Durable {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -383,5 +423,6 @@ fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+mod salvage;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::Exit;
-use crate::config::{Config, Destination};
+use crate::config::{Config, Destination, snapshot_of};
 use crate::engine::{Engine, Fatal};
 use crate::manifest::{Location, Manifest, OpenError};
 use crate::report::{Event, Report};
@@ -113,16 +113,12 @@ fn beginning(config: &Config, server: &Server) -> String {
 }
 
 fn open_manifest(config: &Config, event: EventId) -> Result<Manifest, OpenError> {
-    let snapshot = match &config.manifest {
-        Some(path) if path.is_dir() => path.join("manifest.json"),
-        Some(path) => path.clone(),
-        None => config.data.join("events").join(event.to_simple()).join("manifest.json"),
-    };
+    let snapshot = snapshot_of(&config.data, config.manifest.as_deref(), event);
     let location = Location::new(snapshot);
     if config.dry_run { Manifest::peek(location, event) } else { Manifest::open(location, event) }
 }
 
-fn exit_of(error: &OpenError) -> Exit {
+pub(crate) fn exit_of(error: &OpenError) -> Exit {
     match error {
         OpenError::InUse(_) => Exit::ManifestInUse,
         OpenError::Unreadable { .. } => Exit::ManifestUnreadable,

@@ -12,7 +12,6 @@ use findme_common::manifest::{self as published, FailReason, FileState, PhotoSta
 use std::io::Write;
 
 use super::*;
-use crate::config::Args;
 use crate::format::tests::jpeg;
 use crate::stand_in::StandIn;
 
@@ -50,7 +49,7 @@ impl Scene {
         let mut args = vec!["findme-watch", folder, "--output", "quiet", "--settle", "20", "--server", &server];
         args.extend(["--data", self.data.path().to_str().unwrap()]);
         args.extend(more);
-        let mut config = Config::for_test(Args::try_parse_from(args).unwrap(), TOKEN);
+        let mut config = Config::for_test(crate::Cli::try_parse_from(args).unwrap().watch, TOKEN);
         config.patience.hard = config.patience.hard.min(Duration::from_secs(1));
         config
     }
