@@ -243,6 +243,7 @@ async fn kills_and_a_bad_line_complete_nothing_twice() {
         tokio::time::sleep(Duration::from_micros(random.between(0, 60_000))).await;
         watch.kill();
     }
+    assert!(line.cuts() > 0, "the line was good");
     laptop.once(&event).await.assert_exit(0);
     server.assert_holds_each_once(&contents);
     let again = laptop.once(&event).await;

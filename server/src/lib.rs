@@ -46,6 +46,9 @@ pub use catalog::measure;
 pub use cli::main;
 use cpu::CpuPool;
 use face::Engine;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use http::fuzzing;
 use http::{App, Limits};
 use indexer::Indexer;
 use live::Live;

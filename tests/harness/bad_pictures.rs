@@ -63,7 +63,7 @@ pub(crate) async fn run(count: u64, mut random: Random) {
 }
 
 /// One good picture of each kind.
-fn seeds() -> Vec<Vec<u8>> {
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let (width, height) = (97_u16, 61_u16);
     let mut random = Random::new(7);
     let rgb: Vec<u8> = (0..usize::from(width) * usize::from(height) * 3).map(|_| random.next() as u8).collect();

@@ -18,6 +18,8 @@ mod listeners;
 mod lists;
 mod load;
 mod power_cuts;
+mod schema;
+mod seeds;
 mod server_kills;
 mod soak;
 mod speed;
@@ -81,6 +83,8 @@ async fn run(subject: &str, numbers: &Numbers) {
         }
         "bad-input" => bad_input::requests(numbers.get("requests", 12_000), random).await,
         "bad-pictures" => bad_pictures::run(numbers.get("files", 3000), random).await,
+        "schema" => schema::run(numbers.get("examples", 50), numbers.get("seed", 1)).await,
+        "seeds" => seeds::write(),
         other => panic!("there is no subject {other}"),
     }
 }

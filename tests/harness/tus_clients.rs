@@ -2,8 +2,6 @@
 //! are done, and every byte is there, once.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use findme_common::Digest;
@@ -28,14 +26,13 @@ pub(crate) async fn run(cuts: u64, mut random: Random) {
 
 async fn one(server: &Server, client: &Foreign, script: &str, options: &[&str], wanted: u64, random: &mut Random) {
     let event = server.create_event(script);
-    let cuts = Arc::new(AtomicU64::new(0));
-    let line = bad_line(server.url(), Random::new(random.next()), cuts.clone()).await;
+    let line = bad_line(server.url(), Random::new(random.next())).await;
     let (began, mut sent, mut retries) = (Instant::now(), BTreeMap::new(), 0);
     for batch in 0.. {
-        if cuts.load(Ordering::Relaxed) >= wanted {
+        if line.cuts() >= wanted {
             break;
         }
-        assert!(batch < 200, "only {} cuts", cuts.load(Ordering::Relaxed));
+        assert!(batch < 200, "only {} cuts", line.cuts());
         let folder = tempfile::tempdir().unwrap();
         for number in 0..BATCH {
             let bytes = of_size(batch * BATCH + number, random.between(20, 900) as usize);
@@ -51,22 +48,18 @@ async fn one(server: &Server, client: &Foreign, script: &str, options: &[&str], 
     say(&format!(
         "{script}: {} files, {} connections cut or answers lost, {retries} retries, {:.0} s; all there once, {damaged} damaged",
         sent.len(),
-        cuts.load(Ordering::Relaxed),
+        line.cuts(),
         began.elapsed().as_secs_f32()
     ));
     assert_eq!(damaged, 0);
 }
 
 /// Most connections are cut after some of an upload; some lose an answer.
-async fn bad_line(target: String, mut random: Random, cuts: Arc<AtomicU64>) -> Line {
-    Line::to(target, move || {
-        let fault = match random.between(0, 8) {
-            0 | 1 => Fault::None,
-            2 => Fault::SwallowAnswer,
-            _ => Fault::CutAfter(random.between(600, 700_000)),
-        };
-        cuts.fetch_add(u64::from(fault != Fault::None), Ordering::Relaxed);
-        fault
+async fn bad_line(target: String, mut random: Random) -> Line {
+    Line::to(target, move || match random.between(0, 8) {
+        0 | 1 => Fault::None,
+        2 => Fault::SwallowAnswer,
+        _ => Fault::CutAfter(random.between(300, 400_000)),
     })
     .await
 }

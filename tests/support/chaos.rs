@@ -27,6 +27,7 @@ pub(crate) enum Fault {
 pub(crate) struct Line {
     address: SocketAddr,
     sent: Arc<AtomicU64>,
+    cuts: Arc<AtomicU64>,
     accepting: tokio::task::JoinHandle<()>,
 }
 
@@ -35,21 +36,23 @@ impl Line {
     pub(crate) async fn to(target: String, faults: impl FnMut() -> Fault + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let sent = Arc::new(AtomicU64::new(0));
-        let (counter, faults) = (sent.clone(), Arc::new(Mutex::new(faults)));
+        let (sent, cuts) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (counter, cut, faults) = (sent.clone(), cuts.clone(), Arc::new(Mutex::new(faults)));
         let accepting = tokio::spawn(async move {
             let target = target.trim_start_matches("http://").to_owned();
             while let Ok((client, _)) = listener.accept().await {
                 let fault = (faults.lock().unwrap())();
-                let (target, counter) = (target.clone(), counter.clone());
+                let (target, counter, cut) = (target.clone(), counter.clone(), cut.clone());
                 tokio::spawn(async move {
-                    if let Ok(server) = TcpStream::connect(&target).await {
-                        pass(client, server, fault, &counter).await;
+                    if let Ok(server) = TcpStream::connect(&target).await
+                        && pass(client, server, fault, &counter).await
+                    {
+                        cut.fetch_add(1, Ordering::Relaxed);
                     }
                 });
             }
         });
-        Self { address, sent, accepting }
+        Self { address, sent, cuts, accepting }
     }
 
     /// A line without faults.
@@ -75,6 +78,11 @@ impl Line {
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
+
+    /// Connections that were cut, or lost an answer, so far; a fault that its connection did not live to see is none.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Line {
@@ -83,7 +91,8 @@ impl Drop for Line {
     }
 }
 
-async fn pass(client: TcpStream, server: TcpStream, fault: Fault, counter: &AtomicU64) {
+/// Passes bytes on until the end; whether the end was the fault's.
+async fn pass(client: TcpStream, server: TcpStream, fault: Fault, counter: &AtomicU64) -> bool {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let limit = if let Fault::CutAfter(bytes) = fault { bytes } else { u64::MAX };
@@ -97,12 +106,13 @@ async fn pass(client: TcpStream, server: TcpStream, fault: Fault, counter: &Atom
     };
     // Whichever direction ends first ends the connection: dropping the halves closes it.
     tokio::select! {
-        () = up => {}
-        () = down => {}
+        cut = up => cut,
+        cut = down => cut,
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, limit: u64, counter: Option<&AtomicU64>) {
+/// Whether the limit was reached.
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, limit: u64, counter: Option<&AtomicU64>) -> bool {
     let (mut buffer, mut left) = (vec![0; 16 * 1024], limit);
     while left > 0 {
         let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -113,12 +123,14 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, limit: u64, count
                     counter.fetch_add(n as u64, Ordering::Relaxed);
                 }
             }
-            _ => return,
+            _ => return false,
         }
     }
+    true
 }
 
-async fn swallow(mut from: OwnedReadHalf) {
+/// Whether there was an answer to lose.
+async fn swallow(mut from: OwnedReadHalf) -> bool {
     let mut first = [0; 1];
-    let _ = from.read(&mut first).await;
+    from.read(&mut first).await.is_ok_and(|read| read > 0)
 }

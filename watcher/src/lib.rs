@@ -11,6 +11,9 @@ mod engine;
 mod filesystem;
 mod fingerprint;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hints;
 mod journal;
 mod json;

@@ -229,11 +229,11 @@ async fn send(
 
 /// The range lies outside the file.
 #[derive(Debug, PartialEq, Eq)]
-struct Unsatisfiable;
+pub(super) struct Unsatisfiable;
 
 /// One byte range (RFC 9110 section 14.1.2), inclusive; `None`: ignore the header and send everything, as is allowed for
 /// what is malformed or has several ranges.
-fn parse_range(text: &str, size: u64) -> Option<Result<(u64, u64), Unsatisfiable>> {
+pub(super) fn parse_range(text: &str, size: u64) -> Option<Result<(u64, u64), Unsatisfiable>> {
     let (first, last) = text.strip_prefix("bytes=")?.trim().split_once('-')?;
     let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
     let range = match (first, last) {

@@ -4,6 +4,8 @@ mod accept;
 mod archive;
 mod auth;
 mod bytes;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guests;
 mod health;
 mod jobs;

@@ -1,7 +1,7 @@
 //! tus 1.0 over the state machine of [`crate::uploads`]: headers in, one call, headers out.
 
 mod body;
-mod headers;
+pub(super) mod headers;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -14,7 +14,7 @@ use crate::uploads::{Checksum, NotAChecksum};
 const MAX_METADATA: usize = 8 * 1024;
 
 /// A header that holds a non-negative integer: digits only, within 63 bits.
-pub(super) fn integer(headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, ApiError> {
+pub(in crate::http) fn integer(headers: &HeaderMap, name: &'static str) -> Result<Option<u64>, ApiError> {
     let mut values = headers.get_all(name).into_iter();
     let Some(value) = values.next() else { return Ok(None) };
     let wrong = || ApiError::bad(format!("{name} must be one non-negative integer"));
@@ -26,12 +26,12 @@ pub(super) fn integer(headers: &HeaderMap, name: &'static str) -> Result<Option<
     if number > i64::MAX as u64 { Err(wrong()) } else { Ok(Some(number)) }
 }
 
-pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(in crate::http) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The request's `Upload-Checksum`.
-pub(super) fn checksum(headers: &HeaderMap) -> Result<Option<Checksum>, ApiError> {
+pub(in crate::http) fn checksum(headers: &HeaderMap) -> Result<Option<Checksum>, ApiError> {
     let mut values = headers.get_all(h::UPLOAD_CHECKSUM).into_iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().filter(|_| values.next().is_none()).ok_or(NotAChecksum::Malformed);
@@ -39,7 +39,7 @@ pub(super) fn checksum(headers: &HeaderMap) -> Result<Option<Checksum>, ApiError
 }
 
 /// What a creation asks for.
-pub(super) fn new_upload(max: u64, event: EventId, headers: &HeaderMap) -> Result<NewUpload, ApiError> {
+pub(in crate::http) fn new_upload(max: u64, event: EventId, headers: &HeaderMap) -> Result<NewUpload, ApiError> {
     let length = integer(headers, h::UPLOAD_LENGTH)?.ok_or_else(|| ApiError::bad("Upload-Length is missing"))?;
     if length > max {
         return Err(ApiError::new(Code::TooLarge).detail(format!("at most {} bytes", max)));
