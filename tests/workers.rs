@@ -167,6 +167,31 @@ async fn a_worker_that_is_told_to_end_finishes_its_photo_and_another_takes_the_r
     .await;
     assert_eq!(ask(&mut catalogue, "SELECT MIN(index_runs) * 10 + MAX(index_runs) FROM photos").await, 11);
     fourth.end().await;
+
+    // Nobody works: `reindex` works itself, also beside the process that serves.
+    let broken = b"no photo at all";
+    let upload = event
+        .request(reqwest::Method::POST, "/api/uploads")
+        .header("upload-length", broken.len())
+        .header("content-type", "application/offset+octet-stream")
+        .body(broken.as_slice());
+    assert_eq!(upload.send().await.unwrap().status(), reqwest::StatusCode::CREATED);
+    let said = run(&server, &["reindex", "--faces", "off", "--failed"]);
+    assert_eq!(said, "0 photos were queued, 0 are done\n", "what was only received is in the queue already");
+    let all = run(&server, &["reindex", "--faces", "off", "--event", &event.id.to_string()]);
+    assert_eq!(all, "14 photos were queued, 14 are done\n");
+    assert_eq!(ask(&mut catalogue, "SELECT COUNT(*) FROM photos WHERE index_runs = 2").await, 13);
+    assert_eq!(ask(&mut catalogue, "SELECT COUNT(*) FROM live WHERE kind = 'indexed'").await, 13, "told once");
+    assert_eq!(event.counts().await.failed, 1);
+    assert_eq!(run(&server, &["reindex", "--faces", "off", "--failed"]), "1 photos were queued, 1 are done\n");
+    assert_eq!(event.counts().await.failed, 1);
+}
+
+/// Runs one of the server's commands on its data folder; what it said.
+fn run(server: &Server, arguments: &[&str]) -> String {
+    let output = command().args(arguments).arg("--data").arg(server.data()).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,6 +224,22 @@ async fn a_guest_at_the_web_process_hears_what_workers_find() {
     let twice = "SELECT COUNT(*) FROM (SELECT 1 FROM faces GROUP BY photo, x, y HAVING COUNT(*) > 1)";
     assert_eq!(ask(&mut catalogue, twice).await, 0);
     assert_eq!(ask(&mut catalogue, "SELECT MAX(index_runs) FROM photos").await, 1);
+
+    // The first photo was there before the guest was: looked for again, they are told of it too, once.
+    for told in [1, 0] {
+        let said = run(&server, &["rematch"]);
+        assert_eq!(said, format!("guests were told of {told} photos that they did not know of\n"));
+    }
+    assert_ne!(listener.wait_for("you").await.photo(), photo);
+    // Indexed again by the workers that there are: the same faces, found all the while, and nobody is told twice.
+    let faces = ask(&mut catalogue, "SELECT COUNT(*) FROM faces").await;
+    assert_eq!(run(&server, &["reindex"]), "2 photos were queued, 2 are done\n");
+    assert_eq!(ask(&mut catalogue, "SELECT MIN(index_runs) FROM photos").await, 2);
+    assert_eq!(ask(&mut catalogue, "SELECT COUNT(*) FROM faces").await, faces);
+    let mine: findme_common::protocol::PhotoList = guest.get("/api/my-photos").await.json().await.unwrap();
+    assert_eq!(mine.photos.len(), 2);
+    let found = "SELECT COUNT(*) FROM live WHERE kind IN ('you', 'maybe')";
+    assert_eq!(ask(&mut catalogue, found).await, 2);
     for worker in workers {
         worker.end().await;
     }

@@ -1,5 +1,6 @@
 //! The command line of `findme-server`: one file per kind of command.
 
+mod again;
 mod event;
 mod models;
 mod serve;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use again::{ReindexArgs, RematchArgs};
 use event::{EventCommand, TokenCommand};
 use models::ModelsCommand;
 use serve::ServeArgs;
@@ -37,6 +39,10 @@ enum Command {
     /// Face models.
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Index photos again, beside a running server or alone; what is searchable stays so meanwhile.
+    Reindex(ReindexArgs),
+    /// Tell guests of photos that they were not told of, after thresholds have changed.
+    Rematch(RematchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -49,7 +55,9 @@ struct DataArg {
 /// The program: reads the command line, does it, reports one clear line when it cannot.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FINDME_LOG").unwrap_or_else(|_| "info".into());
+    // A line for each photo would hide how far it is.
+    let level = if matches!(cli.command, Some(Command::Reindex(_) | Command::Rematch(_))) { "warn" } else { "info" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FINDME_LOG").unwrap_or_else(|_| level.into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -78,6 +86,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Event(command) => event::event(command).await,
         Command::Token(command) => event::token(command).await,
         Command::Models(command) => models::models(command).await,
+        Command::Reindex(args) => again::reindex(args).await,
+        Command::Rematch(args) => again::rematch(args).await,
     }
 }
 

@@ -4,6 +4,7 @@
 //! guest is shown is searched anew each time, so that nothing derived is stored and erasing an enrolment erases all.
 
 mod mine;
+mod rematch;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +33,17 @@ pub(crate) enum FaceState {
     Waiting(String),
     /// The operator switched faces off.
     Off,
+}
+
+impl FaceState {
+    /// The pack whose vectors are compared: that takes no models, only finding faces does.
+    fn pack(&self) -> Option<&'static Pack> {
+        match self {
+            Self::Ready(_, pack) => Some(pack),
+            Self::Waiting(_) => Some(crate::face::default_pack()),
+            Self::Off => None,
+        }
+    }
 }
 
 /// Why a selfie found nothing.
@@ -142,7 +154,7 @@ impl Matching {
     /// # Errors
     /// When catalogue or key fail.
     pub(crate) async fn find_guest(&self, event: EventId, guest: GuestId) -> Result<SelfieResult, MatchError> {
-        let FaceState::Ready(_, pack) = &self.faces else { return Ok(SelfieResult::default()) };
+        let Some(pack) = self.faces.pack() else { return Ok(SelfieResult::default()) };
         let stored = self.catalog.enrolments(guest).await?;
         if stored.is_empty() {
             return Ok(SelfieResult::default());
@@ -208,7 +220,7 @@ impl Matching {
 
     /// The two bands of a search in an event's gallery, restricted to what guests may see.
     async fn find(&self, event: EventId, probes: &[Embedding]) -> Result<SelfieResult, MatchError> {
-        let FaceState::Ready(_, pack) = &self.faces else { return Ok(SelfieResult::default()) };
+        let Some(pack) = self.faces.pack() else { return Ok(SelfieResult::default()) };
         let loaded = self.refreshed(event, pack).await?;
         let (found, bands) = {
             let loaded = loaded.read().await;

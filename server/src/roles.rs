@@ -88,7 +88,6 @@ pub(crate) async fn working(data: &Path, catalog: &Catalog) -> anyhow::Result<He
 ///
 /// # Errors
 /// When the lock cannot be used.
-#[allow(dead_code)] // for `reindex`, which comes next
 pub(crate) fn somebody_works(data: &Path) -> anyhow::Result<bool> {
     match open(data, "work.lock")?.try_lock() {
         Ok(()) => Ok(false),

@@ -69,6 +69,21 @@ impl Catalog {
         Ok(AttentionList { photos: rows.iter().map(item).collect::<Result<_>>()?, next })
     }
 
+    /// Jobs that are not done, of one event or of all: (those that do not wait for models, those of them that are put
+    /// off).
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn open_jobs(&self, event: Option<EventId>) -> Result<(u64, u64)> {
+        let row = sqlx::query(
+            "SELECT COUNT(*), COALESCE(SUM(delays > 0), 0) FROM jobs WHERE waiting = 0 AND (?1 IS NULL OR event = ?1)",
+        )
+        .bind(event.as_ref().map(|event| event.as_bytes().as_slice()))
+        .fetch_one(&self.readers)
+        .await?;
+        Ok((row.try_get::<i64, _>(0)?.unsigned_abs(), row.try_get::<i64, _>(1)?.unsigned_abs()))
+    }
+
     /// Puts photos into the queue again, of one event or of all; how many. Failed ones are «received» again. A photo
     /// that is being worked on stays with its worker, one that waits for models waits on.
     ///

@@ -13,6 +13,7 @@ mod jobs;
 mod live;
 pub mod measure;
 mod photos;
+mod rematch;
 mod trim;
 mod uploads;
 mod writer;

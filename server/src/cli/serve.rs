@@ -21,6 +21,16 @@ pub(super) struct ServeArgs {
     /// What guests' links begin with [default: taken from each request].
     #[arg(long, env = "FINDME_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    #[command(flatten)]
+    work: WorkArgs,
+    /// What this process does. Any number of workers may index beside one that serves, on the same data folder.
+    #[arg(long, env = "FINDME_ROLE", value_enum, default_value_t)]
+    role: Role,
+}
+
+/// How photos are indexed.
+#[derive(Debug, Args)]
+pub(super) struct WorkArgs {
     /// Folder with the model files; only read [default: `models` in the data folder].
     #[arg(long, env = "FINDME_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
@@ -30,21 +40,18 @@ pub(super) struct ServeArgs {
     /// Photos that are indexed at the same time [default: one per core].
     #[arg(long, env = "FINDME_WORKERS", value_name = "N")]
     workers: Option<usize>,
-    /// What this process does. Any number of workers may index beside one that serves, on the same data folder.
-    #[arg(long, env = "FINDME_ROLE", value_enum, default_value_t)]
-    role: Role,
+}
+
+impl WorkArgs {
+    /// What a process of this role needs to know.
+    pub(super) fn config(self, data: PathBuf, role: Role) -> Config {
+        Config { models: self.models, faces: self.faces, workers: self.workers, role, ..Config::new(data) }
+    }
 }
 
 /// Serves until a signal.
 pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let config = Config {
-        public_url: args.public_url,
-        models: args.models,
-        faces: args.faces,
-        workers: args.workers,
-        role: args.role,
-        ..Config::new(folder(args.data)?)
-    };
+    let config = Config { public_url: args.public_url, ..args.work.config(folder(args.data)?, args.role) };
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on_signal(shutdown.clone()));
     if args.role == Role::Worker {
@@ -70,7 +77,7 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 /// Ctrl-C, and on Unix also SIGTERM: what service managers send.
-async fn cancel_on_signal(shutdown: CancellationToken) {
+pub(super) async fn cancel_on_signal(shutdown: CancellationToken) {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

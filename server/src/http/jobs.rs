@@ -91,13 +91,31 @@ pub(crate) async fn reindex(
     body: Body<ReindexRequest>,
 ) -> ApiResult<Json<Changed>> {
     let Json(request) = body.map_err(|error| ApiError::bad(error.body_text()))?;
-    let nothing = || ApiError::new(Code::NotFound);
-    let id: EventId = id.parse().map_err(|_| nothing())?;
-    let event = app.catalog.event(id).await?.ok_or_else(nothing)?;
+    let event = event(&app, &id).await?;
     let which = if request.failed { Requeue::Failed } else { Requeue::All };
-    let changed = app.catalog.requeue(Some(event.id), which).await?;
+    let changed = app.catalog.requeue(Some(event), which).await?;
     app.work.notify_one();
     Ok(Json(Changed { changed }))
+}
+
+/// `POST /api/admin/events/{id}/rematch`: tells guests of photos that they were not told of, by today's thresholds.
+#[utoipa::path(
+    post, path = "/api/admin/events/{id}/rematch", tag = "operator", operation_id = "rematch_event",
+    security(("operator" = [])),
+    params(("id" = String, Path, description = "Event id")),
+    responses((status = 200, description = "How many times a guest was told of a photo", body = Changed)),
+)]
+pub(crate) async fn rematch(app: State<Arc<App>>, _: Operator, Path(id): Path<String>) -> ApiResult<Json<Changed>> {
+    let event = event(&app, &id).await?;
+    let changed = app.matching.rematch(event, |_, _| ()).await.map_err(ApiError::internal)?;
+    app.live.wake();
+    Ok(Json(Changed { changed }))
+}
+
+async fn event(app: &App, id: &str) -> ApiResult<EventId> {
+    let nothing = || ApiError::new(Code::NotFound);
+    let id: EventId = id.parse().map_err(|_| nothing())?;
+    Ok(app.catalog.event(id).await?.ok_or_else(nothing)?.id)
 }
 
 async fn list(app: &App, event: Option<EventId>, page: Asked) -> ApiResult<Json<AttentionList>> {

@@ -128,6 +128,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(jobs::admin_attention))
         .routes(routes!(jobs::admin_retry))
         .routes(routes!(jobs::reindex))
+        .routes(routes!(jobs::rematch))
         .routes(routes!(operator::list, operator::create))
         .routes(routes!(operator::change, operator::delete))
         .routes(routes!(operator::tokens, operator::create_token))

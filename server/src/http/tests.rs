@@ -145,7 +145,7 @@ async fn every_route_asks_who_it_is() {
         template.replace("{id}", &id).replace("{token}", "999")
     };
     // Nobody, our guest, their guest, our photographer, their photographer, operator.
-    let table: [(&str, &str, [u16; 6]); 37] = [
+    let table: [(&str, &str, [u16; 6]); 38] = [
         ("GET", "/api/photo/{id}", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/preview", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/thumb", [401, 200, 404, 200, 404, 401]),
@@ -182,6 +182,7 @@ async fn every_route_asks_who_it_is() {
         ("GET", "/api/admin/jobs", [401, 401, 401, 401, 401, 200]),
         ("POST", "/api/admin/jobs/retry", [401, 401, 401, 401, 401, 400]),
         ("POST", "/api/admin/events/{id}/reindex", [401, 401, 401, 401, 401, 400]),
+        ("POST", "/api/admin/events/{id}/rematch", [401, 401, 401, 401, 401, 200]),
         // Last, because it succeeds. Their photographer is not told that the photo is there.
         ("DELETE", "/api/photo/{id}", [401, 401, 401, 200, 404, 401]),
     ];
