@@ -15,6 +15,10 @@ use crate::id::PhotoId;
 /// Version of tus that is spoken (the resumable upload protocol, 1.0, 2016-03-25).
 pub const TUS_VERSION: &str = "1.0.0";
 
+/// Version of this protocol. Every answer names it; a client that knows only earlier ones stops and says so. It grows
+/// when an old client would do harm, not with every addition.
+pub const PROTOCOL_VERSION: u32 = 1;
+
 /// Media type of the body of a tus `PATCH`.
 pub const OFFSET_OCTET_STREAM: &str = "application/offset+octet-stream";
 
@@ -50,6 +54,14 @@ pub mod header {
     pub const REPR_DIGEST: &str = "repr-digest";
     /// The photo that a complete upload became.
     pub const FINDME_PHOTO: &str = "findme-photo";
+    /// Version of this protocol that the server speaks, see [`super::PROTOCOL_VERSION`].
+    pub const FINDME_PROTOCOL: &str = "findme-protocol";
+    /// Names a request in the logs of both sides.
+    pub const REQUEST_ID: &str = "x-request-id";
+    /// How many requests are taken (draft-ietf-httpapi-ratelimit-headers).
+    pub const RATE_LIMIT_POLICY: &str = "ratelimit-policy";
+    /// How many of them are left (draft-ietf-httpapi-ratelimit-headers).
+    pub const RATE_LIMIT: &str = "ratelimit";
 }
 
 /// Paths of the API.
@@ -84,6 +96,8 @@ pub mod path {
     pub const LIVEZ: &str = "/livez";
     /// The process can do its work; reasons when not.
     pub const READYZ: &str = "/readyz";
+    /// What the process counts, for Prometheus.
+    pub const METRICS: &str = "/metrics";
 }
 
 /// Keys of `Upload-Metadata` that mean something to the server; others are kept and echoed.
@@ -537,6 +551,8 @@ pub enum Code {
     GalleryClosed,
     /// Too many requests; `Retry-After` says when.
     TooManyRequests,
+    /// The token has uploaded as much as it may.
+    QuotaExceeded,
     /// The server's disk is full.
     InsufficientStorage,
     /// Too much at once; try again.
@@ -546,6 +562,43 @@ pub enum Code {
     /// A code that this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+impl Code {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad-request",
+            Self::TokenRefused => "token-refused",
+            Self::NotJoined => "not-joined",
+            Self::NotFound => "not-found",
+            Self::NotReady => "not-ready",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::OffsetMismatch => "offset-mismatch",
+            Self::LengthMismatch => "length-mismatch",
+            Self::DigestMismatch => "digest-mismatch",
+            Self::ChecksumMismatch => "checksum-mismatch",
+            Self::PhotoDeleted => "photo-deleted",
+            Self::UploadGone => "upload-gone",
+            Self::TakenOver => "taken-over",
+            Self::TooLarge => "too-large",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::UnsupportedTusVersion => "unsupported-tus-version",
+            Self::NotAPicture => "not-a-picture",
+            Self::NoFace => "no-face",
+            Self::ManyFaces => "many-faces",
+            Self::ConsentRequired => "consent-required",
+            Self::FacesUnavailable => "faces-unavailable",
+            Self::EventClosed => "event-closed",
+            Self::GalleryClosed => "gallery-closed",
+            Self::TooManyRequests => "too-many-requests",
+            Self::QuotaExceeded => "quota-exceeded",
+            Self::InsufficientStorage => "insufficient-storage",
+            Self::Busy => "busy",
+            Self::Internal => "internal",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -561,6 +614,9 @@ mod tests {
 
     #[test]
     fn codes_are_kebab_case() {
-        assert_eq!(serde_json::to_string(&Code::ConsentRequired).unwrap(), "\"consent-required\"");
+        for code in [Code::ConsentRequired, Code::NotAPicture, Code::UnsupportedTusVersion, Code::QuotaExceeded] {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+            assert_eq!(serde_json::from_value::<Code>(code.as_str().into()).unwrap(), code);
+        }
     }
 }

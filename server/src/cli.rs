@@ -24,6 +24,19 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     serve: ServeArgs,
+    /// How the log is written, on standard error.
+    #[arg(long, env = "FINDME_LOG_FORMAT", value_enum, default_value_t, global = true)]
+    log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,12 +70,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // A line for each photo would hide how far it is.
     let level = if matches!(cli.command, Some(Command::Reindex(_) | Command::Rematch(_))) { "warn" } else { "info" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FINDME_LOG").unwrap_or_else(|_| level.into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .init();
+    start_log(cli.log_format, level);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -77,6 +85,18 @@ pub fn main() -> ExitCode {
             eprintln!("findme-server: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn start_log(format: LogFormat, level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FINDME_LOG").unwrap_or_else(|_| level.into());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
     }
 }
 

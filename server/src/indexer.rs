@@ -164,13 +164,16 @@ impl Indexer {
     }
 
     fn index(&self, claim: &Claim) -> (JobOutcome, Vec<Embedding>) {
+        let start = Instant::now();
         match self.try_index(claim) {
             Ok(done) => done,
             Err(Obstacle::Photo(reason)) => {
+                crate::metrics::get().stage("index", reason, start.elapsed());
                 tracing::info!(photo = %claim.photo, reason, "cannot be indexed");
                 (JobOutcome::Failed(reason), Vec::new())
             }
             Err(Obstacle::Passing(trouble, cause)) => {
+                crate::metrics::get().stage("index", trouble.as_str(), start.elapsed());
                 tracing::warn!(photo = %claim.photo, trouble = trouble.as_str(), %cause, "indexing is put off");
                 (JobOutcome::Again(trouble), Vec::new())
             }
@@ -209,6 +212,12 @@ impl Indexer {
                 (JobOutcome::Indexed(indexed, sealed), faces.into_iter().map(|face| face.embedding).collect())
             }
         };
+        let stages =
+            [("decode", decoded), ("thumbnails", derived), ("detect", timings.detect), ("embed", timings.embed)];
+        for (stage, took) in stages {
+            crate::metrics::get().stage(stage, "done", took);
+        }
+        crate::metrics::get().faces("found", outcome.1.len() as u64);
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         tracing::info!(
             photo = %claim.photo,

@@ -13,13 +13,16 @@
 mod catalog;
 mod cli;
 mod clock;
+mod config;
 mod cpu;
 pub mod face;
 pub mod gallery;
 mod http;
 mod indexer;
+mod limits;
 mod live;
 mod matching;
+mod metrics;
 pub mod models;
 pub mod picture;
 mod pulse;
@@ -29,7 +32,7 @@ mod uploads;
 mod vault;
 mod zip;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,62 +47,24 @@ use catalog::Catalog;
 #[doc(hidden)]
 pub use catalog::measure;
 pub use cli::main;
+pub use config::{Config, Faces};
 use cpu::CpuPool;
 use face::Engine;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use http::fuzzing;
-use http::{App, Limits};
+use http::{App, Crowd, Rates, Terms, Tls};
+pub use http::{Network, TlsFiles};
 use indexer::Indexer;
+pub use limits::{Bytes, Limits, Rate, Seconds};
 use live::Live;
 use matching::{FaceState, Matching};
 use pulse::Pulse;
 use roles::Held;
 pub use roles::Role;
 use store::PhotoStore;
-use uploads::{EXPIRES_AFTER, Uploads};
+use uploads::Uploads;
 use vault::Vault;
-
-/// What a server needs to know before it can start. `main` fills it from flags, `findme-watch --serve` by itself.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Folder of the catalogue, the photos, the staged uploads and the keys. Created when it is not there.
-    pub data: PathBuf,
-    /// What guests' links begin with, for example `https://photos.example`; `None`: taken from each request's `Host`.
-    pub public_url: Option<String>,
-    /// Folder with the model files of the face pack, only read; `None`: `models` in the data folder.
-    pub models: Option<PathBuf>,
-    /// How faces are found.
-    pub faces: Faces,
-    /// Photos that are indexed at the same time; `None`: one per core.
-    pub workers: Option<usize>,
-    /// What this process does: serve, index, or both.
-    pub role: Role,
-}
-
-impl Config {
-    /// Everything as it is by default, in this data folder.
-    pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self {
-            data: data.into(),
-            public_url: None,
-            models: None,
-            faces: Faces::default(),
-            workers: None,
-            role: Role::default(),
-        }
-    }
-}
-
-/// How faces are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Faces {
-    /// On this machine.
-    #[default]
-    Local,
-    /// Not at all: photos are stored and shown, selfies are refused.
-    Off,
-}
 
 /// What a new event begins with.
 #[derive(Debug, Clone)]
@@ -137,6 +102,9 @@ pub struct Server {
     matching: Matching,
     live: Live,
     config: Config,
+    tls: Option<Tls>,
+    /// Where `/metrics` is shown, when not where everything is.
+    metrics: Option<TcpListener>,
     /// Held for as long as the server lives; the operating system frees them with the process.
     _locks: (Option<Held>, Option<Held>),
 }
@@ -216,6 +184,7 @@ impl Server {
     /// When the folder is in use, unreadable or damaged. Nothing is ever replaced by something empty.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         store::private_dir_if_new(&config.data).with_context(|| format!("cannot create {}", config.data.display()))?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
         let serving = config.role.serves().then(|| roles::serving(&config.data)).transpose()?;
         if !config.role.serves() && is_absent(&config.data.join("findme.sqlite"))? {
             anyhow::bail!("there is no catalogue in {} yet; start the web role first", config.data.display());
@@ -246,7 +215,7 @@ impl Server {
         let workers =
             config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)).max(1);
         let cpu = CpuPool::new(workers).context("cannot start the threads for pictures")?;
-        let limits = picture::Limits::default();
+        let limits = config.limits.picture();
         let matching = Matching::new(site.catalog.clone(), site.vault.clone(), faces.clone(), cpu.clone(), limits);
         let indexer = Indexer {
             catalog: site.catalog.clone(),
@@ -260,7 +229,8 @@ impl Server {
             work,
         };
         let config = Config { workers: Some(workers), ..config };
-        Ok(Self { site, uploads, indexer, matching, live, config, _locks: (serving, working) })
+        let _locks = (serving, working);
+        Ok(Self { site, uploads, indexer, matching, live, config, tls, metrics: None, _locks })
     }
 
     /// The operator token, only at the very first start of a data folder; afterwards only its hash is known.
@@ -299,6 +269,7 @@ impl Server {
 
     /// What the handlers share.
     fn app(&self, shutdown: CancellationToken) -> App {
+        let limits = self.config.limits;
         App {
             catalog: self.site.catalog.clone(),
             store: self.site.store.clone(),
@@ -308,25 +279,43 @@ impl Server {
             live: self.live.clone(),
             work: self.indexer.work.clone(),
             shutdown,
-            limits: Limits::default(),
-            selfie_room: Arc::new(Semaphore::new(http::SELFIE_ROOM)),
+            limits,
+            rates: Rates::new(&limits),
+            listeners: Crowd::default(),
+            selfie_room: Arc::new(Semaphore::new(http::selfie_units(&limits) as usize)),
             public_url: self.config.public_url.clone(),
+            trusted_proxies: self.config.trusted_proxies.clone().into(),
+            metrics_apart: self.metrics.is_some(),
         }
     }
 
+    /// Shows `/metrics` to whoever reaches this listener, and only there.
+    pub fn show_metrics_on(&mut self, listener: TcpListener) {
+        self.metrics = Some(listener);
+    }
+
     /// Answers requests and (unless the role is only to serve) indexes photos until `shutdown` is cancelled, then finishes
-    /// what is in flight (10 s at most).
+    /// what is in flight, for [`Limits::shutdown_time`] at most.
     ///
     /// # Errors
     /// When a part of the server died.
-    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn serve(mut self, listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let limits = self.config.limits;
         let tasks = self.background(&shutdown);
         tasks.spawn(self.live.clone().run(shutdown.clone()));
         tasks.spawn(self.live.clone().trim(shutdown.clone()));
-        tasks.spawn(expire_uploads(self.uploads.clone(), shutdown.clone()));
+        tasks.spawn(expire_uploads(self.uploads.clone(), limits.upload_expiry.0, shutdown.clone()));
         let app = Arc::new(self.app(shutdown.clone()));
-        http::serve(listener, http::router(app), shutdown.clone()).await;
-        self.end(tasks, Duration::from_secs(10)).await;
+        if let Some(listener) = self.metrics.take() {
+            let terms = Terms { limits, trusted_proxies: Arc::default(), tls: None };
+            tasks.spawn(http::serve(listener, http::metrics_router(app.clone()), terms, shutdown.clone()));
+        }
+        if let Some(tls) = self.tls.clone() {
+            tasks.spawn(tls.keep_current(shutdown.clone()));
+        }
+        let terms = Terms { limits, trusted_proxies: app.trusted_proxies.clone(), tls: self.tls.take() };
+        http::serve(listener, http::router(app), terms, shutdown.clone()).await;
+        self.end(tasks, limits.shutdown_time.0).await;
         Ok(())
     }
 
@@ -400,14 +389,14 @@ fn load_faces(config: &Config) -> FaceState {
 }
 
 /// Forgets abandoned uploads once an hour.
-async fn expire_uploads(uploads: Uploads, shutdown: CancellationToken) {
+async fn expire_uploads(uploads: Uploads, after: Duration, shutdown: CancellationToken) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         tokio::select! {
             _ = hourly.tick() => {}
             () = shutdown.cancelled() => return,
         }
-        match uploads.expire(clock::now_ms() - EXPIRES_AFTER.as_millis() as i64).await {
+        match uploads.expire(clock::now_ms() - after.as_millis() as i64).await {
             Ok(0) => {}
             Ok(expired) => tracing::info!(expired, "abandoned uploads were forgotten"),
             Err(error) => tracing::error!(%error, "abandoned uploads cannot be forgotten"),

@@ -225,7 +225,10 @@ impl Matching {
         let (found, bands) = {
             let loaded = loaded.read().await;
             let bands = pack.thresholds.bands(loaded.gallery.len());
-            (loaded.gallery.search(probes, bands.maybe), bands)
+            let start = std::time::Instant::now();
+            let found = loaded.gallery.search(probes, bands.maybe);
+            crate::metrics::get().search("local", start.elapsed());
+            (found, bands)
         };
         let ids: Vec<_> = found.iter().map(|candidate| candidate.photo).collect();
         let shown: std::collections::HashSet<_> =

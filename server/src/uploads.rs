@@ -16,7 +16,6 @@ mod slots;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use findme_common::digest::Hasher;
@@ -24,6 +23,7 @@ use findme_common::{Digest, EventId, PhotoId, UploadId};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::catalog::{Accepted, Catalog, CatalogError, NewUpload, UploadRow};
 use crate::store::{PhotoStore, Staged};
@@ -377,11 +377,8 @@ fn nothing() -> impl Stream<Item = Result<Bytes, io::Error>> + Unpin + Send {
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, UploadError>> + Send + 'static,
 ) -> Result<T, UploadError> {
-    tokio::spawn(work).await.unwrap_or_else(|died| Err(UploadError::Io(io::Error::other(died))))
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|died| Err(UploadError::Io(io::Error::other(died))))
 }
-
-/// Unfinished uploads are forgotten after this long without a byte.
-pub(crate) const EXPIRES_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{DataArg, folder, show_operator_token};
-use crate::{Config, Faces, Role, Server};
+use crate::{Config, Faces, Limits, Network, Role, Server, TlsFiles};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -26,6 +26,21 @@ pub(super) struct ServeArgs {
     /// What this process does. Any number of workers may index beside one that serves, on the same data folder.
     #[arg(long, env = "FINDME_ROLE", value_enum, default_value_t)]
     role: Role,
+    /// Certificate for https, PEM, with those that vouch for it; read again when it changes.
+    #[arg(long, env = "FINDME_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    #[arg(long, env = "FINDME_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Proxy that is believed what it says about its clients (`Forwarded`, `X-Forwarded-For`, `-Proto` and `-Host`); an
+    /// address or a network. May be given several times.
+    #[arg(long = "trusted-proxy", env = "FINDME_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
+    trusted_proxies: Vec<Network>,
+    /// Address for /metrics alone [default: on the main one, for the operator's token].
+    #[arg(long, env = "FINDME_METRICS_LISTEN", value_name = "ADDR")]
+    metrics_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 /// How photos are indexed.
@@ -51,7 +66,13 @@ impl WorkArgs {
 
 /// Serves until a signal.
 pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let config = Config { public_url: args.public_url, ..args.work.config(folder(args.data)?, args.role) };
+    let config = Config {
+        public_url: args.public_url,
+        limits: args.limits,
+        trusted_proxies: args.trusted_proxies,
+        tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
+        ..args.work.config(folder(args.data)?, args.role)
+    };
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on_signal(shutdown.clone()));
     if args.role == Role::Worker {
@@ -63,17 +84,29 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         println!("working");
         return server.work(shutdown).await;
     }
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}; choose another address with --listen", args.listen))?;
-    let server = Server::open(config).await?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let listener = bind(args.listen, "--listen").await?;
+    let metrics = match args.metrics_listen {
+        Some(address) => Some(bind(address, "--metrics-listen").await?),
+        None => None,
+    };
+    let mut server = Server::open(config).await?;
     show_operator_token(server.first_operator_token());
     if let Some(problem) = server.faces_problem() {
         tracing::warn!("{problem}");
     }
     // On standard output, for programs that start the server on port 0.
-    println!("listening on http://{}", listener.local_addr()?);
+    println!("listening on {scheme}://{}", listener.local_addr()?);
+    if let Some(metrics) = metrics {
+        println!("metrics on http://{}{}", metrics.local_addr()?, findme_common::protocol::path::METRICS);
+        server.show_metrics_on(metrics);
+    }
     server.serve(listener, shutdown).await
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
 }
 
 /// Ctrl-C, and on Unix also SIGTERM: what service managers send.

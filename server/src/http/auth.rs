@@ -51,12 +51,17 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-pub(super) fn cookie(headers: &HeaderMap) -> Option<Secret> {
+/// The session's secret as it was sent.
+pub(super) fn cookie_text(headers: &HeaderMap) -> Option<&str> {
     let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|value| value.split(';')).find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE).then(|| value.parse().ok())?
+        (name == COOKIE).then_some(value)
     })
+}
+
+pub(super) fn cookie(headers: &HeaderMap) -> Option<Secret> {
+    cookie_text(headers)?.parse().ok()
 }
 
 impl FromRequestParts<Arc<App>> for Operator {

@@ -17,10 +17,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::auth::{COOKIE, Session};
+use super::client::Client;
 use super::problem::{ApiError, ApiResult};
-use super::uploads::{answer, idle_limited, shared};
-use crate::catalog::Guest;
+use super::uploads::{answer, pieces, shared};
+use crate::catalog::{Event, Guest};
 use crate::clock::{now_ms, rfc3339};
+use crate::limits::Limits;
 use crate::matching::SelfieError;
 
 /// Version of the consent text that the pages show. Changing the text means changing this.
@@ -40,12 +42,13 @@ const SELFIE_TIME: Duration = Duration::from_secs(120);
 )]
 pub(crate) async fn join(
     State(app): State<Arc<App>>,
+    client: Client,
     body: Result<Json<JoinRequest>, axum::extract::rejection::JsonRejection>,
 ) -> ApiResult {
     let Json(request) = body.map_err(|_| ApiError::bad("expected {\"code\": \"…\"}"))?;
     let code: JoinCode =
         request.code.parse().map_err(|_| ApiError::new(Code::NotFound).detail("no event has this code"))?;
-    let (event, cookie) = open_session(&app, &code).await?;
+    let (event, cookie) = open_session(&app, &client, &code).await?;
     let mut response = Json(Joined { event }).into_response();
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -53,15 +56,26 @@ pub(crate) async fn join(
 }
 
 /// Starts a guest's session; the event's name and the cookie that carries it.
-pub(crate) async fn open_session(app: &App, code: &JoinCode) -> ApiResult<(String, HeaderValue)> {
-    let event = app.catalog.event_by_code(code).await?;
+pub(crate) async fn open_session(app: &App, client: &Client, code: &JoinCode) -> ApiResult<(String, HeaderValue)> {
+    let event = find_event(app, client, code).await?;
     let event = event.ok_or_else(|| ApiError::new(Code::NotFound).detail("no event has this code"))?;
+    app.rates.right_code(client.address, code)?;
     let secret = Secret::random().map_err(ApiError::internal)?;
     let guest = GuestId::random().map_err(ApiError::internal)?;
     app.catalog.create_guest(guest, event.id, &secret.hash()).await?;
-    let secure = if app.public_url.as_deref().is_some_and(|url| url.starts_with("https://")) { "; Secure" } else { "" };
+    let secure = if app.base_url(client).starts_with("https://") { "; Secure" } else { "" };
     let cookie = format!("{COOKIE}={}; Path=/; Max-Age=7776000; HttpOnly; SameSite=Lax{secure}", secret.reveal());
     Ok((event.name, HeaderValue::from_str(&cookie).map_err(ApiError::internal)?))
+}
+
+/// The event that has this code. Whoever tries many wrong ones has to wait.
+pub(crate) async fn find_event(app: &App, client: &Client, code: &JoinCode) -> ApiResult<Option<Event>> {
+    app.rates.may_try(client.address, code)?;
+    let event = app.catalog.event_by_code(code).await?;
+    if event.is_none() {
+        app.rates.wrong_code(client.address);
+    }
+    Ok(event)
 }
 
 /// What a selfie's request says beside the picture.
@@ -102,7 +116,7 @@ pub(crate) async fn selfie(
     let (parts, body) = request.into_parts();
     // A refusal comes before the picture was read: a phone must still get to read it.
     let body = shared(body);
-    let request = Request::from_parts(parts, Body::from_stream(idle_limited(&body)));
+    let request = Request::from_parts(parts, Body::from_stream(pieces(&body)));
     let result = selfie_inner(app, guest, query, request).await;
     answer(result.map(IntoResponse::into_response), &body).await
 }
@@ -125,7 +139,7 @@ async fn selfie_inner(
     // Consent is on record before a byte of the picture is looked at.
     app.catalog.record_consent(guest.id, CONSENT_TEXT, &language).await?;
     // Held until the picture was looked at.
-    let _room = reserve(&app.selfie_room, request.headers(), SELFIE_WAIT).await?;
+    let _room = reserve(&app.selfie_room, &app.limits, request.headers(), SELFIE_WAIT).await?;
     let picture = tokio::time::timeout(SELFIE_TIME, picture(request, &app)).await;
     let picture = picture.map_err(|_| ApiError::bad("the picture came too slowly"))??;
     let result = app.matching.enrol_selfie(guest.event, guest.id, picture, query.face).await.map_err(selfie_problem)?;
@@ -144,14 +158,33 @@ fn selfie_problem(error: SelfieError) -> ApiError {
     }
 }
 
+/// Steps in which memory for selfies is given out, in bytes.
+const SELFIE_UNIT: u64 = 64 * 1024;
+
+fn units(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(SELFIE_UNIT)).unwrap_or(u32::MAX)
+}
+
+/// All memory for selfies, in [`SELFIE_UNIT`]s: at least one of the largest.
+pub(crate) fn selfie_units(limits: &Limits) -> u32 {
+    units(limits.selfie_memory.0.max(limits.max_selfie.0)).max(1)
+}
+
 /// Room for a selfie before its first byte is read: however many guests send one at a time, memory is bounded.
-async fn reserve(room: &Arc<Semaphore>, headers: &HeaderMap, wait: Duration) -> ApiResult<OwnedSemaphorePermit> {
+async fn reserve(
+    room: &Arc<Semaphore>,
+    limits: &Limits,
+    headers: &HeaderMap,
+    wait: Duration,
+) -> ApiResult<OwnedSemaphorePermit> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let bytes: usize = announced.unwrap_or(super::MAX_SELFIE);
-    if bytes > super::MAX_SELFIE {
+    let bytes: u64 = announced.unwrap_or(limits.max_selfie.0);
+    if bytes > limits.max_selfie.0 {
         return Err(ApiError::new(Code::TooLarge));
     }
-    let permits = bytes.div_ceil(super::SELFIE_UNIT).max(1) as u32;
+    // However small it is, it has a share: that bounds how many there are.
+    let all = selfie_units(limits);
+    let permits = units(bytes).max(all / limits.max_selfies.max(1)).clamp(1, all);
     match tokio::time::timeout(wait, room.clone().acquire_many_owned(permits)).await {
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(ApiError::new(Code::Busy)),
@@ -234,21 +267,40 @@ fn accepted_language(headers: &HeaderMap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Bytes;
 
     #[tokio::test]
     async fn selfies_in_memory_are_bounded_and_room_comes_back() {
-        let unit = super::super::SELFIE_UNIT;
-        let room = Arc::new(Semaphore::new(3));
-        let of = |bytes: usize| HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(bytes))]);
-        let held = reserve(&room, &of(unit + 1), Duration::ZERO).await.unwrap();
+        let limits = Limits {
+            max_selfie: Bytes(3 * SELFIE_UNIT),
+            selfie_memory: Bytes(3 * SELFIE_UNIT),
+            max_selfies: 100,
+            ..Limits::default()
+        };
+        let room = Arc::new(Semaphore::new(selfie_units(&limits) as usize));
+        let of = |bytes: u64| HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(bytes))]);
+        let reserve = async |headers| reserve(&room, &limits, &headers, Duration::ZERO).await;
+        let held = reserve(of(SELFIE_UNIT + 1)).await.unwrap();
         assert_eq!(room.available_permits(), 1);
-        for headers in [of(unit + 1), HeaderMap::new()] {
-            let refused = reserve(&room, &headers, Duration::ZERO).await.unwrap_err().into_response();
+        for headers in [of(SELFIE_UNIT + 1), HeaderMap::new()] {
+            let refused = reserve(headers).await.unwrap_err().into_response();
             assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         }
         drop(held);
-        drop(reserve(&room, &of(3 * unit), Duration::ZERO).await.unwrap());
-        let refused = reserve(&room, &of(super::super::MAX_SELFIE + 1), Duration::ZERO).await.unwrap_err();
+        drop(reserve(of(3 * SELFIE_UNIT)).await.unwrap());
+        let refused = reserve(of(3 * SELFIE_UNIT + 1)).await.unwrap_err();
         assert_eq!(refused.into_response().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn small_selfies_are_counted_too() {
+        let limits = Limits { max_selfies: 2, ..Limits::default() };
+        let room = Arc::new(Semaphore::new(selfie_units(&limits) as usize));
+        let tiny = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from(1))]);
+        let _first = reserve(&room, &limits, &tiny, Duration::ZERO).await.unwrap();
+        let second = reserve(&room, &limits, &tiny, Duration::ZERO).await.unwrap();
+        assert!(reserve(&room, &limits, &tiny, Duration::ZERO).await.is_err());
+        drop(second);
+        assert!(reserve(&room, &limits, &tiny, Duration::ZERO).await.is_ok());
     }
 }

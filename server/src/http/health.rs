@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use findme_common::protocol::path;
+use findme_common::protocol::{Code, path};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
+use super::auth::Operator;
+use super::problem::{ApiError, ApiResult};
+use crate::metrics::{self, Moment};
 
 /// A job that could run for this long and does not is a sign that nobody works. Newer photos go first, so a busy server
 /// has jobs that wait for minutes.
@@ -70,4 +73,28 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
     }
     let status = if ready.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(ready)).into_response()
+}
+
+/// What the process counts, for Prometheus. Only while it has no listener of its own.
+#[utoipa::path(
+    get,
+    path = path::METRICS,
+    tag = "health",
+    operation_id = "metrics",
+    security(("operator" = [])),
+    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")),
+)]
+pub(crate) async fn metrics(State(app): State<Arc<App>>, _: Operator) -> ApiResult {
+    if app.metrics_apart {
+        return Err(ApiError::new(Code::NotFound));
+    }
+    Ok(metrics_alone(State(app)).await)
+}
+
+/// The same on a listener that only shows this, which nobody but the operator's own network reaches.
+pub(crate) async fn metrics_alone(State(app): State<Arc<App>>) -> Response {
+    let (queue, waiting_for_models) = app.catalog.queue_depth().await.unwrap_or_default();
+    let oldest_job = app.catalog.oldest_job_age().await.unwrap_or_default().map(|age| age as f64 / 1000.0);
+    let moment = Moment { queue, waiting_for_models, oldest_job, disk_free: app.store.free_bytes() };
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::get().render(moment)).into_response()
 }

@@ -10,15 +10,18 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use findme_common::protocol::{LiveEvent, LiveKind, live_event, path};
+use findme_common::GuestId;
+use findme_common::protocol::{Code, LiveEvent, LiveKind, live_event, path};
 use futures_util::Stream;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::App;
 use super::auth::Viewer;
+use super::crowd::Place;
 use super::problem::ApiError;
 use crate::catalog::{Audience, LiveEntry};
+use crate::metrics::Open;
 
 /// A comment this often keeps proxies and phones from giving the connection up.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -44,6 +47,13 @@ pub(crate) async fn live(
     viewer: Viewer,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let who = match &viewer {
+        Viewer::Photographer(machine) => Listens::Machine(machine.token),
+        Viewer::Guest(guest) => Listens::Guest(guest.id),
+    };
+    let too_many = || ApiError::new(Code::TooManyRequests).detail("close other tabs").header("retry-after", 30);
+    let place = app.listeners.enter(who, app.limits.max_listeners).ok_or_else(too_many)?;
+    let open = (place, crate::metrics::get().listener());
     // Subscribed before the table is read: what comes in between is in one of the two.
     let news = app.live.subscribe();
     let bounds = app.catalog.live_bounds().await?;
@@ -53,8 +63,8 @@ pub(crate) async fn live(
         Some(_) => (bounds.end, &greetings[..]),
         None => (bounds.end, &greetings[1..]),
     };
-    let waiting = VecDeque::new();
-    let listener = Listener { app, viewer, news, after, waiting, replay: true, greetings: greetings.to_vec() };
+    let (waiting, greetings) = (VecDeque::new(), greetings.to_vec());
+    let listener = Listener { app, viewer, news, after, waiting, replay: true, greetings, _open: open };
     let events = Sse::new(stream(listener)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     let mut response = events.into_response();
     let headers = response.headers_mut();
@@ -76,6 +86,15 @@ struct Listener {
     replay: bool,
     /// To be said before anything else, the last one first.
     greetings: Vec<&'static str>,
+    /// Its place, and its part in the metrics.
+    _open: (Place<Listens>, Open),
+}
+
+/// Who listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Listens {
+    Machine(i64),
+    Guest(GuestId),
 }
 
 impl Listener {

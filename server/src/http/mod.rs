@@ -2,8 +2,11 @@
 
 mod accept;
 mod archive;
+mod around;
 mod auth;
 mod bytes;
+mod client;
+mod crowd;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod guests;
@@ -13,25 +16,35 @@ mod lists;
 mod live;
 mod openapi;
 mod operator;
+mod pace;
 mod pages;
 mod patched;
 mod photographer;
 mod problem;
+mod rates;
+mod tls;
 mod uploads;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
-use findme_common::protocol::Code;
+use findme_common::protocol::{Code, path};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-pub(crate) use accept::serve;
+pub(crate) use accept::{Terms, serve};
+pub(crate) use client::Client;
+pub use client::Network;
+pub(crate) use crowd::Crowd;
+pub(crate) use guests::selfie_units;
+pub(crate) use live::Listens;
 use problem::ApiError;
+pub(crate) use rates::Rates;
+pub(crate) use tls::Tls;
+pub use tls::TlsFiles;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
@@ -39,22 +52,11 @@ use utoipa_axum::routes;
 
 use crate::Site;
 use crate::catalog::Catalog;
+use crate::limits::Limits;
 use crate::live::Live;
 use crate::matching::Matching;
 use crate::store::PhotoStore;
 use crate::uploads::Uploads;
-
-/// A body may pause for this long before its connection is given up.
-pub(crate) const BODY_IDLE: Duration = Duration::from_secs(30);
-
-/// Largest selfie, in bytes: phones make 3 to 12 MB.
-const MAX_SELFIE: usize = 25 * 1024 * 1024;
-
-/// Steps in which memory for selfies is given out, in bytes.
-const SELFIE_UNIT: usize = 256 * 1024;
-
-/// Selfies in memory at a time, in [`SELFIE_UNIT`]s: 128 MiB are a hundred of what our page sends, and five of the largest.
-pub(crate) const SELFIE_ROOM: usize = 512;
 
 /// What handlers share.
 #[derive(Debug)]
@@ -71,32 +73,31 @@ pub(crate) struct App {
     /// Ends streams that would otherwise never end.
     pub(crate) shutdown: CancellationToken,
     pub(crate) limits: Limits,
-    /// Memory for selfies, in [`SELFIE_UNIT`]s.
+    pub(crate) rates: Rates,
+    /// Live listeners of each session and token.
+    pub(crate) listeners: Crowd<Listens>,
+    /// Memory for selfies, in steps of [`guests::selfie_units`].
     pub(crate) selfie_room: Arc<Semaphore>,
-    /// What guests' links begin with; taken from the request's `Host` when not set.
+    /// What guests' links begin with; taken from the request when not set.
     pub(crate) public_url: Option<String>,
-}
-
-/// Bounds of what is taken.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Largest upload, in bytes. The largest RAW files of today are under 200 MB.
-    pub(crate) max_upload: u64,
-    /// Bytes of the disk that stay free, so that the catalogue can always be written.
-    pub(crate) reserve: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { max_upload: 512 * 1024 * 1024, reserve: 256 * 1024 * 1024 }
-    }
+    /// Those who are believed what they say about their clients.
+    pub(crate) trusted_proxies: Arc<[Network]>,
+    /// Whether `/metrics` has a listener of its own.
+    pub(crate) metrics_apart: bool,
 }
 
 impl App {
+    /// Where this client finds this server, without a slash at the end.
+    pub(crate) fn base_url(&self, client: &Client) -> String {
+        let scheme = if client.secure { "https" } else { "http" };
+        let seen = || format!("{scheme}://{}", client.host.as_deref().unwrap_or("localhost"));
+        self.public_url.as_deref().map_or_else(seen, |url| url.trim_end_matches('/').to_owned())
+    }
+
     /// Refuses what the disk could not hold, before a byte is read.
     fn room_for(&self, bytes: u64) -> Result<(), ApiError> {
         match self.store.free_bytes() {
-            Some(free) if free < bytes.saturating_add(self.limits.reserve) => {
+            Some(free) if free < bytes.saturating_add(self.limits.disk_reserve.0) => {
                 Err(ApiError::new(Code::InsufficientStorage))
             }
             _ => Ok(()),
@@ -105,7 +106,8 @@ impl App {
 }
 
 /// The API's routes; each describes itself, see [`openapi`].
-fn api() -> OpenApiRouter<Arc<App>> {
+fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
+    let max_selfie = usize::try_from(limits.max_selfie.0).unwrap_or(usize::MAX);
     let tus = OpenApiRouter::default()
         .routes(routes!(uploads::create, uploads::options))
         .routes(routes!(uploads::patch, uploads::head, uploads::delete, uploads::options_of_upload))
@@ -135,12 +137,13 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operator::revoke_token))
         .routes(routes!(operator::qr_svg))
         .routes(routes!(guests::join))
-        .routes(routes!(guests::selfie, guests::erase).layer(DefaultBodyLimit::max(MAX_SELFIE)))
+        .routes(routes!(guests::selfie, guests::erase).layer(DefaultBodyLimit::max(max_selfie)))
         .routes(routes!(guests::me))
         .routes(routes!(archive::my_photos_zip))
         .routes(routes!(live::live))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
         .routes(routes!(openapi::document))
         .merge(lists)
         .merge(tus)
@@ -148,13 +151,13 @@ fn api() -> OpenApiRouter<Arc<App>> {
 
 /// All routes: the API's, and the pages'.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let (api, _) = api().split_for_parts();
+    let (api, _) = api(&app.limits).split_for_parts();
     let all = api
         .merge(pages::router().layer(compression()))
         .fallback(pages::nothing_here)
         .method_not_allowed_fallback(wrong_method)
+        .layer(axum::middleware::from_fn_with_state(app.clone(), around::around))
         .layer(axum::middleware::map_response(with_safety_headers))
-        .layer(tower_http::timeout::RequestBodyTimeoutLayer::new(BODY_IDLE))
         .with_state(app);
     Router::new()
         .fallback_service(tower::util::MapRequest::new(all, uploads::override_method))
@@ -167,6 +170,11 @@ fn compression() -> CompressionLayer<impl Predicate> {
         .and(NotForContentType::IMAGES)
         .and(NotForContentType::const_new("application/octet-stream"));
     CompressionLayer::new().compress_when(worth)
+}
+
+/// What the listener for `/metrics` alone answers.
+pub(crate) fn metrics_router(app: Arc<App>) -> Router {
+    Router::new().route(path::METRICS, axum::routing::get(health::metrics_alone)).with_state(app)
 }
 
 async fn wrong_method() -> ApiError {

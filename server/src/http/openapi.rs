@@ -76,7 +76,8 @@ pub(super) mod tests {
 
     /// The description as the handlers give it; every operation may also fail, and always in the same form.
     fn gathered() -> Value {
-        let mut document = serde_json::to_value(super::super::api().into_openapi()).unwrap();
+        let mut document =
+            serde_json::to_value(super::super::api(&crate::limits::Limits::default()).into_openapi()).unwrap();
         for item in document["paths"].as_object_mut().unwrap().values_mut() {
             for operation in item.as_object_mut().unwrap().values_mut() {
                 let responses = operation["responses"].as_object_mut().unwrap();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use findme_common::protocol::{
     Code, EventChange, EventCreated, EventItem, EventRequest, TokenCreated, TokenItem, TokenRequest,
@@ -16,6 +16,7 @@ use qrcode::render::svg;
 
 use super::App;
 use super::auth::Operator;
+use super::client::Client;
 use super::problem::{ApiError, ApiResult};
 use crate::NewEvent;
 use crate::catalog::{Event, PhotoFilter};
@@ -51,18 +52,13 @@ async fn event(app: &App, id: &str) -> Result<Event, ApiError> {
         (status = 201, description = "Created; the secrets are shown only now", body = EventCreated),
     ),
 )]
-pub(crate) async fn create(
-    app: State<Arc<App>>,
-    _: Operator,
-    headers: HeaderMap,
-    body: Body<EventRequest>,
-) -> ApiResult {
+pub(crate) async fn create(app: State<Arc<App>>, _: Operator, client: Client, body: Body<EventRequest>) -> ApiResult {
     let EventRequest { name } = read(body)?;
     check_name(&name)?;
     let created = app.site.create_event(NewEvent { name }).await.map_err(ApiError::internal)?;
     let body = EventCreated {
         id: created.id,
-        guest_link: app.guest_link(&headers, &created.join),
+        guest_link: app.guest_link(&client, &created.join),
         join_code: created.join.to_string(),
         photographer_token: created.photographer.reveal(),
     };
@@ -201,18 +197,16 @@ pub(crate) async fn revoke_token(
         (status = 200, description = "The guests' link as a QR code", body = String, content_type = "image/svg+xml"),
     ),
 )]
-pub(crate) async fn qr_svg(app: State<Arc<App>>, _: Operator, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
+pub(crate) async fn qr_svg(app: State<Arc<App>>, _: Operator, Path(id): Path<String>, client: Client) -> ApiResult {
     let event = event(&app, &id).await?;
-    let code = QrCode::new(app.guest_link(&headers, &event.join)).map_err(ApiError::internal)?;
+    let code = QrCode::new(app.guest_link(&client, &event.join)).map_err(ApiError::internal)?;
     let picture = code.render::<svg::Color<'_>>().min_dimensions(512, 512).build();
     Ok((NO_STORE, [(header::CONTENT_TYPE, "image/svg+xml")], picture).into_response())
 }
 
 impl App {
     /// What guests open to join.
-    fn guest_link(&self, headers: &HeaderMap, join: &JoinCode) -> String {
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-        let base = self.public_url.clone().unwrap_or_else(|| format!("http://{host}"));
-        format!("{}/e/{join}", base.trim_end_matches('/'))
+    fn guest_link(&self, client: &Client, join: &JoinCode) -> String {
+        format!("{}/e/{join}", self.base_url(client))
     }
 }

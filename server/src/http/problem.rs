@@ -1,5 +1,5 @@
 //! The only place where an error becomes a status. What a client reads says nothing internal; the cause is logged once,
-//! under the request id that the body names.
+//! in the span of the request that the body names.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -33,13 +33,8 @@ impl ApiError {
 
     /// A fault of ours: logged here, hidden from the client.
     pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
-        let id = findme_common::UploadId::random().map(|id| id.to_simple()).unwrap_or_default();
-        tracing::error!(request_id = %id, %cause, "request failed");
-        let mut error = Self::new(Code::Internal);
-        if let Ok(value) = HeaderValue::from_str(&id) {
-            error.headers.push((HeaderName::from_static("x-request-id"), value));
-        }
-        error
+        tracing::error!(%cause, "request failed");
+        Self::new(Code::Internal)
     }
 
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -89,6 +84,7 @@ fn meaning(code: Code) -> (u16, &'static str, bool) {
         Code::EventClosed => (403, "The event takes no more photos", false),
         Code::GalleryClosed => (403, "The gallery is not open", false),
         Code::TooManyRequests => (429, "Too many requests", true),
+        Code::QuotaExceeded => (403, "The token has uploaded as much as it may", false),
         Code::InsufficientStorage => (507, "The server's disk is full", true),
         Code::Busy => (503, "Too much at once", true),
         Code::Internal | Code::Unknown => (500, "The server failed", true),
@@ -98,13 +94,7 @@ fn meaning(code: Code) -> (u16, &'static str, bool) {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, title, retryable) = meaning(self.code);
-        let word = serde_json::to_value(self.code).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-        let request_id = self
-            .headers
-            .iter()
-            .find(|(name, _)| name == "x-request-id")
-            .and_then(|(_, v)| v.to_str().ok())
-            .map(str::to_owned);
+        let word = self.code.as_str();
         let body = Problem {
             type_: format!("/problems/{word}"),
             title: title.to_owned(),
@@ -112,11 +102,13 @@ impl IntoResponse for ApiError {
             code: self.code,
             retryable,
             detail: self.detail,
-            request_id,
+            request_id: super::around::request_id(),
             faces: self.faces,
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(body)).into_response();
+        // For the layers around that count.
+        response.extensions_mut().insert(self.code);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(protocol::PROBLEM_JSON));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,12 +1,14 @@
 //! Who may do what: every route, every role, two events. What belongs to another event is not found, and not told from
 //! what does not exist.
 
+mod limits;
+
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
-use findme_common::protocol::{Changed, EventCreated, EventItem, LiveKind, PhotoList, Visibility};
+use findme_common::protocol::{Changed, Code, EventCreated, EventItem, LiveKind, PhotoList, Problem, Visibility};
 use findme_common::{Digest, PhotoId};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -28,6 +30,7 @@ struct Bench {
 struct Party {
     id: String,
     photographer: String,
+    join: String,
     guest: String,
     photo: PhotoId,
 }
@@ -46,9 +49,13 @@ impl Answer {
 
 impl Bench {
     async fn new() -> Self {
+        Self::with(|config| config).await
+    }
+
+    async fn with(change: impl FnOnce(Config) -> Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = Config { faces: Faces::Off, workers: Some(1), ..Config::new(folder.path()) };
-        let server = Server::open(config).await.unwrap();
+        let server = Server::open(change(config)).await.unwrap();
         let operator = server.first_operator_token().unwrap().reveal();
         let (indexer, catalog) = (server.indexer.clone(), server.site.catalog.clone());
         let router = super::router(Arc::new(server.app(tokio_util::sync::CancellationToken::new())));
@@ -93,7 +100,7 @@ impl Bench {
         let cookie = joined.headers[header::SET_COOKIE].to_str().unwrap();
         let guest = cookie.split(';').next().unwrap().to_owned();
         let photo = self.upload(created.id, &photographer, name).await;
-        Party { id: created.id.to_string(), photographer, guest, photo }
+        Party { id: created.id.to_string(), photographer, join: created.join_code, guest, photo }
     }
 
     /// A picture that differs with `seed`, all the way through the uploads and the indexer.
@@ -177,6 +184,7 @@ async fn every_route_asks_who_it_is() {
         ("GET", "/api/openapi.json", [200; 6]),
         ("GET", "/livez", [200; 6]),
         ("GET", "/readyz", [200; 6]),
+        ("GET", "/metrics", [401, 401, 401, 401, 401, 200]),
         ("GET", "/api/photos/attention", [401, 401, 401, 200, 200, 401]),
         ("POST", "/api/photos/retry", [401, 401, 401, 400, 400, 401]),
         ("GET", "/api/admin/jobs", [401, 401, 401, 401, 401, 200]),

@@ -16,9 +16,9 @@ use findme_common::{EventId, UploadId};
 use super::App;
 use super::auth::Photographer;
 use super::problem::{ApiError, ApiResult};
-use crate::uploads::{EXPIRES_AFTER, SUM_ALGORITHMS, Standing};
+use crate::uploads::{SUM_ALGORITHMS, Standing};
 use body::SharedBody;
-pub(super) use body::{answer, idle_limited, shared};
+pub(super) use body::{answer, pieces, shared};
 use headers::{checksum, content_length, integer, new_upload};
 
 /// Extensions that are announced, and kept.
@@ -36,7 +36,7 @@ pub(crate) async fn options(State(app): State<Arc<App>>) -> Response {
     set(headers, h::TUS_VERSION, protocol::TUS_VERSION);
     set(headers, h::TUS_CHECKSUM_ALGORITHM, SUM_ALGORITHMS);
     set(headers, h::TUS_EXTENSION, EXTENSIONS);
-    set(headers, h::TUS_MAX_SIZE, app.limits.max_upload);
+    set(headers, h::TUS_MAX_SIZE, app.limits.max_upload.0);
     response
 }
 
@@ -81,7 +81,7 @@ async fn create_inner(app: &App, event: EventId, headers: &HeaderMap, body: &Sha
     if headers.contains_key("upload-concat") || headers.contains_key("upload-defer-length") {
         return Err(ApiError::bad("only uploads of a known length are taken; concatenation is not offered"));
     }
-    let new = new_upload(app.limits.max_upload, event, headers)?;
+    let new = new_upload(app.limits.max_upload.0, event, headers)?;
     let checksum = checksum(headers)?;
     let no_body = content_length(headers).unwrap_or(0) == 0 && !headers.contains_key(header::TRANSFER_ENCODING);
     let with_upload = match headers.get(header::CONTENT_TYPE) {
@@ -97,9 +97,9 @@ async fn create_inner(app: &App, event: EventId, headers: &HeaderMap, body: &Sha
     }
     let mut standing = app.uploads.create(new).await?;
     if with_upload && standing.offset == 0 && standing.receipt.is_none() {
-        standing = app.uploads.append_checked(event, standing.id, 0, idle_limited(body), checksum).await?;
+        standing = app.uploads.append_checked(event, standing.id, 0, pieces(body), checksum).await?;
     }
-    let mut response = standing_response(StatusCode::CREATED, &standing);
+    let mut response = standing_response(app, StatusCode::CREATED, &standing);
     set(response.headers_mut(), "location", format!("{}/{}", protocol::path::UPLOADS, standing.id));
     Ok(response)
 }
@@ -121,7 +121,7 @@ pub(crate) async fn head(
 ) -> ApiResult {
     require_tus(&headers)?;
     let standing = app.uploads.stand(machine.event, upload_id(&id)?).await?;
-    let mut response = standing_response(StatusCode::OK, &standing);
+    let mut response = standing_response(&app, StatusCode::OK, &standing);
     set(response.headers_mut(), h::UPLOAD_LENGTH, standing.length);
     if !standing.metadata.is_empty() {
         set(response.headers_mut(), h::UPLOAD_METADATA, standing.metadata);
@@ -165,8 +165,8 @@ async fn patch_inner(app: &App, event: EventId, id: &str, headers: &HeaderMap, b
     let offset = integer(headers, h::UPLOAD_OFFSET)?.ok_or_else(|| ApiError::bad("Upload-Offset is missing"))?;
     app.room_for(content_length(headers).unwrap_or(0))?;
     let checksum = checksum(headers)?;
-    let standing = app.uploads.append_checked(event, id, offset, idle_limited(body), checksum).await?;
-    Ok(standing_response(StatusCode::NO_CONTENT, &standing))
+    let standing = app.uploads.append_checked(event, id, offset, pieces(body), checksum).await?;
+    Ok(standing_response(app, StatusCode::NO_CONTENT, &standing))
 }
 
 /// `DELETE /api/uploads/{id}`: frees the upload; the photo that it became stays.
@@ -213,7 +213,7 @@ pub(crate) async fn with_tus_headers(request: axum::extract::Request, next: axum
     response
 }
 
-fn standing_response(status: StatusCode, standing: &Standing) -> Response {
+fn standing_response(app: &App, status: StatusCode, standing: &Standing) -> Response {
     let mut response = status.into_response();
     let headers = response.headers_mut();
     set(headers, h::UPLOAD_OFFSET, standing.offset);
@@ -224,7 +224,7 @@ fn standing_response(status: StatusCode, standing: &Standing) -> Response {
         }
         None => {
             let touched = UNIX_EPOCH + Duration::from_millis(u64::try_from(standing.touched_at).unwrap_or(0));
-            let expires: SystemTime = touched + EXPIRES_AFTER;
+            let expires: SystemTime = touched + app.limits.upload_expiry.0;
             set(headers, h::UPLOAD_EXPIRES, httpdate::fmt_http_date(expires));
         }
     }

@@ -104,6 +104,7 @@ fn from_cmyk([c, m, y, k]: [u8; 4]) -> [u8; 3] {
 
 fn refusal(error: Error) -> PictureError {
     match error {
+        Error::Io(e) if e.kind() == std::io::ErrorKind::TimedOut => PictureError::TooSlow,
         Error::Unsupported(_) => PictureError::Unsupported(Media::Jpeg),
         // A file that ends too early arrives as an I/O error of this kind; every other kind is the disk's.
         Error::Io(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => PictureError::Io(e),

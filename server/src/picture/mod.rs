@@ -10,16 +10,19 @@ mod metadata;
 mod orientation;
 mod other;
 pub(crate) mod shrink;
+mod timed;
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 use findme_common::media::{Media, SNIFF_LEN};
 
 pub use derivatives::{DerivativeError, Derivatives, PREVIEW_SIDE, THUMB_SIDE, derivatives};
 pub use orientation::Orientation;
+use timed::Timed;
 
 /// Decoding shrinks by 2, 4 or 8 as long as the longer side keeps at least this many pixels: enough for a preview and
 /// for faces of 24 pixels in camera pictures, at half the time and a quarter of the memory of a full decode.
@@ -32,12 +35,14 @@ pub struct Limits {
     pub max_pixels: u64,
     /// Bytes that the decoder may hold at a time, by estimate from the header.
     pub max_bytes: u64,
+    /// Time that reading the picture may take, all decoding in between included.
+    pub max_time: Duration,
 }
 
 impl Default for Limits {
-    /// 120 megapixels, 512 MiB.
+    /// The server's, see [`crate::Limits`].
     fn default() -> Self {
-        Self { max_pixels: 120_000_000, max_bytes: 512 << 20 }
+        crate::Limits::default().picture()
     }
 }
 
@@ -142,6 +147,9 @@ pub enum PictureError {
         /// Pixels that the header announces.
         pixels: u64,
     },
+    /// Decoding takes longer than the limits allow.
+    #[error("the photo takes too long to decode")]
+    TooSlow,
     /// The picture breaks off or contradicts itself.
     #[error("the photo is damaged")]
     Damaged,
@@ -157,6 +165,7 @@ impl PictureError {
             Self::NotAPicture => Some("not-a-photo"),
             Self::Unsupported(_) => Some("unsupported-format"),
             Self::TooLarge { .. } => Some("too-large"),
+            Self::TooSlow => Some("too-slow"),
             Self::Damaged => Some("damaged"),
             Self::Io(_) => None,
         }
@@ -184,6 +193,7 @@ fn decode<R: Read + Seek + std::io::BufRead>(mut reader: R, limits: &Limits) -> 
     reader.by_ref().take(SNIFF_LEN as u64).read_to_end(&mut head)?;
     reader.rewind()?;
     let media = Media::sniff(&head).ok_or(PictureError::NotAPicture)?;
+    let reader = Timed::new(reader, limits.max_time);
     // The decoders are safe Rust: a panic leaves nothing behind but their own buffers, which unwinding frees.
     catch_unwind(AssertUnwindSafe(|| match media {
         Media::Jpeg => jpeg::decode(reader, limits),

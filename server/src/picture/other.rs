@@ -44,6 +44,7 @@ pub(super) fn decode(reader: impl BufRead + Seek, media: Media, limits: &Limits)
 
 fn refusal(error: ImageError, media: Media) -> PictureError {
     match error {
+        ImageError::IoError(e) if e.kind() == std::io::ErrorKind::TimedOut => PictureError::TooSlow,
         ImageError::Limits(_) => PictureError::TooLarge { pixels: 0 },
         ImageError::Unsupported(_) => PictureError::Unsupported(media),
         ImageError::IoError(e) if e.kind() != std::io::ErrorKind::UnexpectedEof => PictureError::Io(e),

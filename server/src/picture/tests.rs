@@ -141,6 +141,8 @@ fn limits_hold_before_anything_is_decoded() {
     let bytes = jpeg(64, 64, None);
     let few = Limits { max_pixels: 64 * 64 - 1, ..Limits::default() };
     assert!(matches!(from_bytes(&bytes, &few), Err(PictureError::TooLarge { pixels: 4096 })));
+    let no_time = Limits { max_time: std::time::Duration::ZERO, ..Limits::default() };
+    assert_eq!(from_bytes(&bytes, &no_time).unwrap_err().reason(), Some("too-slow"));
     let little = Limits { max_bytes: 1000, ..Limits::default() };
     assert_eq!(from_bytes(&bytes, &little).unwrap_err().reason(), Some("too-large"));
     // A header that announces 65,535 × 65,535 and brings no pixels.
@@ -222,7 +224,7 @@ proptest! {
             let place = (at + index) % file.len();
             file[place] ^= byte;
         }
-        let limits = Limits { max_pixels: 1_000_000, max_bytes: 32 << 20 };
+        let limits = Limits { max_pixels: 1_000_000, max_bytes: 32 << 20, ..Limits::default() };
         if let Ok(picture) = from_bytes(&file, &limits) {
             prop_assert!(u64::from(picture.pixels.width()) * u64::from(picture.pixels.height()) <= 1_000_000);
         }

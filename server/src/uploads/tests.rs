@@ -5,6 +5,7 @@ mod histories;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use findme_common::protocol::Kind;
 use sqlx::sqlite::SqliteConnectOptions;

@@ -19,6 +19,7 @@ use findme_common::protocol::Code;
 use serde::Deserialize;
 
 use super::App;
+use super::client::Client;
 use super::guests;
 use super::problem::{ApiError, ApiResult};
 use crate::catalog::Event;
@@ -178,8 +179,8 @@ async fn find_code(visit: Visit, query: Result<Query<CodeQuery>, QueryRejection>
 }
 
 /// `GET /e/{code}`: what the event is and what joining means. Looking changes nothing: previews of links join nobody.
-async fn invitation(State(app): State<Arc<App>>, visit: Visit, Path(code): Path<String>) -> ApiResult {
-    let Some(event) = event_of(&app, &code).await? else {
+async fn invitation(State(app): State<Arc<App>>, client: Client, visit: Visit, Path(code): Path<String>) -> ApiResult {
+    let Some(event) = event_of(&app, &client, &code).await? else {
         return home_page(&visit, StatusCode::NOT_FOUND, Some("home.unknown"));
     };
     if visit.guest.as_ref().is_some_and(|(_, joined)| joined.id == event.id) {
@@ -194,17 +195,23 @@ async fn invitation(State(app): State<Arc<App>>, visit: Visit, Path(code): Path<
 
 /// `POST /e/{code}`: a session for whoever has the code. Only from a page of ours: another site must not make its
 /// visitors guests of an event.
-async fn join(State(app): State<Arc<App>>, visit: Visit, Path(code): Path<String>, headers: HeaderMap) -> ApiResult {
-    if !visit::same_origin(&headers, app.public_url.as_deref()) {
+async fn join(
+    State(app): State<Arc<App>>,
+    client: Client,
+    visit: Visit,
+    Path(code): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult {
+    if !visit::same_origin(&headers, client.host.as_deref(), app.public_url.as_deref()) {
         return Ok(message(&visit, StatusCode::FORBIDDEN, Saying::ForeignForm));
     }
-    let Some(event) = event_of(&app, &code).await? else {
+    let Some(event) = event_of(&app, &client, &code).await? else {
         return home_page(&visit, StatusCode::NOT_FOUND, Some("home.unknown"));
     };
     let mut response = Redirect::to("/me").into_response();
     // Tapped twice, or from two tabs: one guest all the same.
     if visit.guest.as_ref().is_none_or(|(_, joined)| joined.id != event.id) {
-        let (_, cookie) = guests::open_session(&app, &event.join).await?;
+        let (_, cookie) = guests::open_session(&app, &client, &event.join).await?;
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     Ok(response)
@@ -241,9 +248,9 @@ async fn privacy(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
     show(StatusCode::OK, &Privacy { frame: Frame::new(&visit, Tab::None), t: visit.texts, faces, gallery_open })
 }
 
-async fn event_of(app: &App, code: &str) -> Result<Option<Event>, ApiError> {
+async fn event_of(app: &App, client: &Client, code: &str) -> Result<Option<Event>, ApiError> {
     match code.parse::<JoinCode>() {
-        Ok(code) => Ok(app.catalog.event_by_code(&code).await?),
+        Ok(code) => guests::find_event(app, client, &code).await,
         Err(_) => Ok(None),
     }
 }

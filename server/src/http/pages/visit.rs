@@ -108,9 +108,9 @@ pub(crate) fn dressed(mut response: Response, visit: &Visit) -> Response {
     response
 }
 
-/// Whether a form came from a page of this server. Browsers say so by `Sec-Fetch-Site` over https and on localhost, and
+/// Whether a form came from a page of this server, whose name for the client is `host`. Browsers say so by `Sec-Fetch-Site` over https and on localhost, and
 /// by `Origin` everywhere; a request that says neither is no form of ours.
-pub(crate) fn same_origin(headers: &HeaderMap, public_url: Option<&str>) -> bool {
+pub(crate) fn same_origin(headers: &HeaderMap, host: Option<&str>, public_url: Option<&str>) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
         return site == "same-origin";
@@ -118,7 +118,7 @@ pub(crate) fn same_origin(headers: &HeaderMap, public_url: Option<&str>) -> bool
     let Some(origin) = text("origin") else { return false };
     let Some((_, authority)) = origin.split_once("://") else { return false };
     let ours = public_url.and_then(|url| url.split_once("://")).map(|(_, rest)| rest.trim_end_matches('/'));
-    text("host").is_some_and(|host| host.eq_ignore_ascii_case(authority))
+    host.or(text("host")).is_some_and(|host| host.eq_ignore_ascii_case(authority))
         || ours.is_some_and(|ours| ours.eq_ignore_ascii_case(authority))
 }
 
@@ -133,7 +133,7 @@ mod tests {
             for (name, value) in pairs {
                 headers.insert(*name, HeaderValue::from_static(value));
             }
-            same_origin(&headers, Some("https://photos.example/"))
+            same_origin(&headers, None, Some("https://photos.example/"))
         };
         assert!(ours(&[("host", "10.0.0.1:8420"), ("origin", "http://10.0.0.1:8420")]));
         assert!(ours(&[("host", "inside:80"), ("origin", "https://Photos.example")]));

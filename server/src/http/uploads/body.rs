@@ -68,16 +68,14 @@ pub(crate) fn shared(body: Body) -> SharedBody {
     Arc::new(Shared { stream: Mutex::new(body.into_data_stream()), begun: AtomicBool::new(false) })
 }
 
-/// A client that sends nothing for a while is gone: its connection is given up, what arrived is kept.
-pub(crate) fn idle_limited(body: &SharedBody) -> impl Stream<Item = Result<Bytes, BodyEnded>> + Unpin + Send + 'static {
+/// The pieces of a body; one that comes too slowly ends as if it broke off (see [`super::super::pace`]).
+pub(crate) fn pieces(body: &SharedBody) -> impl Stream<Item = Result<Bytes, BodyEnded>> + Unpin + Send + 'static {
     Box::pin(futures_util::stream::unfold(body.clone(), |body| async {
-        let next = tokio::time::timeout(super::super::BODY_IDLE, body.next()).await;
-        let item = match next {
-            Err(_) => Err(BodyEnded),
-            Ok(None) => return None,
-            Ok(Some(piece)) => piece.map_err(|_| BodyEnded),
-        };
-        Some((item, body))
+        let piece = body.next().await?;
+        if let Ok(piece) = &piece {
+            crate::metrics::get().upload_bytes(piece.len() as u64);
+        }
+        Some((piece.map_err(|_| BodyEnded), body))
     }))
 }
 

@@ -1,0 +1,57 @@
+//! What a server needs to know before it can start.
+
+use std::path::PathBuf;
+
+use crate::http::{Network, TlsFiles};
+use crate::limits::Limits;
+use crate::roles::Role;
+
+/// What a server needs to know before it can start. `main` fills it from flags, `findme-watch --serve` by itself.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder of the catalogue, the photos, the staged uploads and the keys. Created when it is not there.
+    pub data: PathBuf,
+    /// What guests' links begin with, for example `https://photos.example`; `None`: taken from each request's `Host`.
+    pub public_url: Option<String>,
+    /// Folder with the model files of the face pack, only read; `None`: `models` in the data folder.
+    pub models: Option<PathBuf>,
+    /// How faces are found.
+    pub faces: Faces,
+    /// Photos that are indexed at the same time; `None`: one per core.
+    pub workers: Option<usize>,
+    /// What this process does: serve, index, or both.
+    pub role: Role,
+    /// All bounds.
+    pub limits: Limits,
+    /// Proxies that are believed what they say about their clients.
+    pub trusted_proxies: Vec<Network>,
+    /// Certificate and key; `None`: plain http.
+    pub tls: Option<TlsFiles>,
+}
+
+impl Config {
+    /// Everything as it is by default, in this data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            public_url: None,
+            models: None,
+            faces: Faces::default(),
+            workers: None,
+            role: Role::default(),
+            limits: Limits::default(),
+            trusted_proxies: Vec::new(),
+            tls: None,
+        }
+    }
+}
+
+/// How faces are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Faces {
+    /// On this machine.
+    #[default]
+    Local,
+    /// Not at all: photos are stored and shown, selfies are refused.
+    Off,
+}
