@@ -42,7 +42,7 @@ enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Take uploads and answer guests (the default).
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Create and list events.
     #[command(subcommand)]
     Event(EventCommand),
@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let command = cli.command.unwrap_or(Command::Serve(cli.serve));
+    let command = cli.command.unwrap_or(Command::Serve(Box::new(cli.serve)));
     match runtime.block_on(run(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -102,7 +102,7 @@ fn start_log(format: LogFormat, level: &str) {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve(args) => serve::serve(args).await,
+        Command::Serve(args) => serve::serve(*args).await,
         Command::Event(command) => event::event(command).await,
         Command::Token(command) => event::token(command).await,
         Command::Models(command) => models::models(command).await,
