@@ -135,6 +135,7 @@ fn policy(method: &Method, route: &str) -> Option<Policy> {
     match route {
         path::SELFIE if method == Method::POST => Some(Policy::Selfies),
         path::ALL_PHOTOS | path::MY_PHOTOS | path::NAMES => Some(Policy::Lists),
+        path::MY_PHOTOS_ZIP => Some(Policy::Bytes),
         "/api/photo/{id}" | "/api/photo/{id}/preview" | "/api/photo/{id}/thumb" if method != Method::DELETE => {
             Some(Policy::Bytes)
         }

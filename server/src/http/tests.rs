@@ -152,7 +152,7 @@ async fn every_route_asks_who_it_is() {
         template.replace("{id}", &id).replace("{token}", "999")
     };
     // Nobody, our guest, their guest, our photographer, their photographer, operator.
-    let table: [(&str, &str, [u16; 6]); 38] = [
+    let table: &[(&str, &str, [u16; 6])] = &[
         ("GET", "/api/photo/{id}", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/preview", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/thumb", [401, 200, 404, 200, 404, 401]),
@@ -195,15 +195,15 @@ async fn every_route_asks_who_it_is() {
         ("DELETE", "/api/photo/{id}", [401, 401, 401, 200, 404, 401]),
     ];
     // After these rows nothing of our event is left.
-    let last: [(&str, &str, [u16; 6]); 1] = [("DELETE", "/api/admin/events/{id}", [401, 401, 401, 401, 401, 204])];
-    for (method, template, expected) in table.iter().chain(&last) {
+    let last: &[(&str, &str, [u16; 6])] = &[("DELETE", "/api/admin/events/{id}", [401, 401, 401, 401, 401, 204])];
+    for (method, template, expected) in table.iter().chain(last) {
         for (who, expected) in roles.iter().zip(expected) {
             let answer = bench.head(method, &fill(template), *who, "").await;
             assert_eq!(answer.status().as_u16(), *expected, "{method} {template} as {who:?}");
         }
     }
     for (method, path) in super::openapi::tests::operations() {
-        let there = table.iter().chain(&last).any(|row| (row.0, row.1) == (&*method, &*path));
+        let there = table.iter().chain(last).any(|row| (row.0, row.1) == (&*method, &*path));
         assert!(there, "{method} {path} has no row: who may do it?");
     }
 }
