@@ -1,7 +1,9 @@
-//! The watcher's commands beside watching: `login`, `status`, `verify`, `repair`.
+//! The watcher's commands beside watching: `login`, `status`, `verify`, `doctor`, `withdraw`, `repair`.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+
+use findme_common::protocol::PhotoList;
 
 use crate::support::photos::small;
 use crate::support::watch::read_manifest;
@@ -90,6 +92,36 @@ async fn verify_vouches_for_what_the_server_has_and_for_nothing_else() {
     let (code, said) = run(&laptop, Some(&event), &["verify", "--deep", folder], "");
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("the server's copy is damaged") && said.contains("3 of 4"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_and_withdrawn_photos_are_not_for_guests() {
+    let server = Server::start().await;
+    let event = server.create_event("party");
+    let laptop = Laptop::new();
+    laptop.put("shown.jpg", &small(1));
+    laptop.once(&event).await.assert_exit(0);
+    laptop.put("held.jpg", &small(2));
+    let mut command = laptop.for_event(&event);
+    command.args(["--once", "--hold", "--limit-rate", "1m"]);
+    laptop.start(command).end().await.assert_exit(0);
+    event.assert_holds_exactly(&[small(1), small(2)]).await;
+    let guest = event.guest().await;
+    let seen = async || {
+        let list: PhotoList = guest.get("/api/all-photos").await.json().await.unwrap();
+        list.photos.into_iter().map(|photo| photo.name).collect::<Vec<_>>()
+    };
+    assert_eq!(seen().await, ["shown.jpg"]);
+    let (code, said) = run(&laptop, Some(&event), &["withdraw", "--last", "2"], "");
+    assert_eq!(code, 0, "{said}");
+    assert!(seen().await.is_empty(), "{said}");
+    let (code, said) = run(&laptop, Some(&event), &["doctor", laptop.photos().to_str().unwrap()], "");
+    assert_eq!((code, said.contains("ready")), (0, true), "{said}");
+    let (code, said) = run(&laptop, Some(&event), &["retry"], "");
+    assert_eq!((code, said.contains("0 photos")), (0, true), "{said}");
+    let gone = event.through("http://127.0.0.1:9");
+    assert_eq!(run(&laptop, Some(&gone), &["doctor"], "").0, 4);
+    assert!(run(&laptop, None, &["completions", "bash"], "").1.contains("findme-watch"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

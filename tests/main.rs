@@ -13,7 +13,7 @@
 //! | `faults` | the server killed, its disk full, its power cut, under load: short runs of what `harness` does at length |
 //! | `workers` | worker processes beside one that serves: each photo indexed once, whoever is killed |
 //! | `live` | the event stream: a thousand listeners, slow ones, restarts, replay, a log that was cut |
-//! | `commands` | `login`, `status`, `verify`, `repair` |
+//! | `commands` | `login`, `status`, `verify`, `doctor`, `withdraw`, `repair` |
 //! | `venue` | `--serve`: everything in one process, for guests too |
 //! | `accuracy` | who is found, on an event whose truth is known |
 //! | `browser` | the guests' pages in a real browser, from another network |

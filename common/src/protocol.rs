@@ -88,6 +88,8 @@ pub mod path {
     pub const ATTENTION: &str = "/api/photos/attention";
     /// Puts them into the queue again.
     pub const RETRY: &str = "/api/photos/retry";
+    /// Hides photos from guests.
+    pub const HIDE: &str = "/api/photos/hide";
     /// Digests on the server.
     pub const NAMES: &str = "/api/names";
     /// The description of the API (OpenAPI 3.1).

@@ -1,6 +1,8 @@
 //! The commands beside watching. Each ends with an exit code, and with one line where something is wrong.
 
+mod doctor;
 mod login;
+mod photos;
 mod repair;
 mod status;
 mod verify;
@@ -36,6 +38,18 @@ pub(crate) async fn run(
             Command::Verify { folders, deep, place } => {
                 verify::verify(&folders, deep, At::resolve(place, token).map_err(usage)?).await
             }
+            Command::Doctor { folders, place } => {
+                doctor::doctor(&folders, At::resolve(place, token).map_err(usage)?).await
+            }
+            Command::Withdraw { last, place } => {
+                photos::withdraw(last, At::resolve(place, token).map_err(usage)?).await
+            }
+            Command::Retry { place } => photos::retry(At::resolve(place, token).map_err(usage)?).await,
+            Command::Completions { shell } => {
+                let mut command = <crate::Cli as clap::CommandFactory>::command();
+                clap_complete::generate(shell, &mut command, "findme-watch", &mut std::io::stdout());
+                Ok(Exit::Done)
+            }
             Command::Repair { place } => repair::repair(At::resolve(place, token).map_err(usage)?).await,
         }
     };
@@ -63,7 +77,7 @@ fn no_answer(failure: &Failure) -> Stop {
 
 fn connect(at: &At) -> Result<Server, Stop> {
     let token: &PhotographerToken = &at.token;
-    Server::new(at.url.clone(), token).map_err(fatal)
+    Server::new(at.url.clone(), token, at.authority.as_deref()).map_err(fatal)
 }
 
 /// All originals that the server has of the event, by their digest.

@@ -14,8 +14,10 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use crate::names::Wanted;
+use crate::pace::Pace;
 use crate::queue::Order;
 use crate::settle::Patience;
+use crate::tus::Manner;
 
 const DEFAULT_LISTEN: &str = "0.0.0.0:8420";
 const DEFAULT_JOBS: u8 = 4;
@@ -47,6 +49,10 @@ pub struct Place {
     /// File with the photographer token (or put the token itself into FINDME_TOKEN)
     #[arg(long, env = "FINDME_TOKEN_FILE", value_name = "PATH")]
     pub token_file: Option<PathBuf>,
+
+    /// File with a certificate (PEM) that vouches for the server, beside those of the system
+    #[arg(long, env = "FINDME_CA", value_name = "PATH")]
+    pub ca: Option<PathBuf>,
 
     /// Folder for the manifests and, with --serve, for all photos [default: the system's data folder]
     #[arg(long, env = "FINDME_DATA", value_name = "DIR")]
@@ -82,6 +88,35 @@ pub enum Command {
         /// Which event.
         #[command(flatten)]
         place: Place,
+    },
+    /// Look at folders, limits, manifest, server, token and clock before it matters
+    Doctor {
+        /// Folders that are to be watched
+        #[arg(value_name = "DIR")]
+        folders: Vec<PathBuf>,
+        /// Which event.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Hide the last photos from guests; nothing is deleted
+    Withdraw {
+        /// How many, newest first
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+        last: u16,
+        /// Which event.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Have the server index again what it could not
+    Retry {
+        /// Which event.
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print what a shell needs to complete this program's options
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
     },
     /// Make a manifest that cannot be read good again; the old files are kept beside it
     Repair {
@@ -154,6 +189,14 @@ pub struct Args {
     #[arg(long)]
     pub raw: bool,
 
+    /// Send photos hidden: guests see them when they are released
+    #[arg(long)]
+    pub hold: bool,
+
+    /// Send at most so many bytes a second, all photos together (500k, 2m)
+    #[arg(long, env = "FINDME_LIMIT_RATE", value_name = "BYTES/S", value_parser = rate)]
+    pub limit_rate: Option<u64>,
+
     /// Which photo goes first [default: newest]
     #[arg(long, env = "FINDME_ORDER")]
     pub order: Option<OrderArg>,
@@ -207,6 +250,9 @@ pub enum OrderArg {
 pub(crate) struct ConfigFile {
     server: Option<String>,
     token_file: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    hold: Option<bool>,
+    limit_rate: Option<u64>,
     give_up: Option<u64>,
     listen: Option<SocketAddr>,
     models: Option<PathBuf>,
@@ -227,7 +273,7 @@ pub(crate) struct ConfigFile {
 #[derive(Debug)]
 pub(crate) enum Destination {
     /// To a server somewhere.
-    Server { url: Url, token: PhotographerToken },
+    Server { url: Url, token: PhotographerToken, authority: Option<PathBuf> },
     /// To a server that this process starts.
     #[cfg_attr(not(feature = "venue"), allow(dead_code))]
     Venue(VenueConfig),
@@ -259,6 +305,7 @@ pub struct Config {
     pub(crate) poll: Option<Duration>,
     pub(crate) wanted: Wanted,
     pub(crate) order: Order,
+    pub(crate) manner: Manner,
     pub(crate) dry_run: bool,
 }
 
@@ -342,7 +389,8 @@ impl Config {
         } else {
             let text = args.place.server.or(file.server).ok_or(ConfigError::NoDestination)?;
             let url = parse_server(&text)?;
-            Destination::Server { url, token: find_token(args.place.token_file, token, file.token_file)? }
+            let token = find_token(args.place.token_file, token, file.token_file)?;
+            Destination::Server { url, token, authority: args.place.ca.or(file.ca) }
         };
         let (hard, busy) = if args.once || args.dry_run { (10, Some(Duration::from_secs(300))) } else { (60, None) };
         let quiet = args.settle.or(file.settle).map_or(DEFAULT_SETTLE, Duration::from_millis);
@@ -365,9 +413,23 @@ impl Config {
                 Some(OrderArg::Oldest) => Order::Oldest,
                 Some(OrderArg::Newest) | None => Order::Newest,
             },
+            manner: Manner {
+                hold: args.hold || file.hold.unwrap_or(false),
+                pace: Pace::new(args.limit_rate.or(file.limit_rate)),
+            },
             dry_run: args.dry_run,
         })
     }
+}
+
+/// A number of bytes, perhaps in thousands (`k`) or millions (`m`).
+fn rate(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1_000),
+        None => text.strip_suffix(['m', 'M']).map_or((text, 1), |digits| (digits, 1_000_000)),
+    };
+    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    bytes.filter(|bytes| *bytes >= 1_000).ok_or_else(|| "at least 1k, as in 500k or 2m".to_owned())
 }
 
 /// One event on one server, for the commands beside watching.
@@ -376,6 +438,8 @@ pub(crate) struct At {
     pub(crate) url: Url,
     pub(crate) token: PhotographerToken,
     pub(crate) snapshot: PathBuf,
+    /// A certificate that vouches for the server.
+    pub(crate) authority: Option<PathBuf>,
 }
 
 impl At {
@@ -394,7 +458,7 @@ impl At {
         let url = parse_server(&place.server.or(file.server).ok_or(ConfigError::NoDestination)?)?;
         let token = find_token(place.token_file, token, file.token_file)?;
         let snapshot = snapshot_of(&data, place.manifest.or(file.manifest).as_deref(), token.event);
-        Ok(Self { url, token, snapshot })
+        Ok(Self { url, token, snapshot, authority: place.ca.or(file.ca) })
     }
 }
 

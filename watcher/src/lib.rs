@@ -19,6 +19,7 @@ mod journal;
 mod json;
 mod manifest;
 mod names;
+mod pace;
 mod plan;
 mod progress;
 mod queue;

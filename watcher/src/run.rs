@@ -45,8 +45,12 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<Shutdown>) -> Res
     let fatal = |error: &dyn std::fmt::Display| (Exit::Fatal, error.to_string());
     #[cfg(feature = "venue")]
     let mut venue = None;
+    let mut authority = None;
     let (url, token): (Url, PhotographerToken) = match &config.destination {
-        Destination::Server { url, token } => (url.clone(), token.clone()),
+        Destination::Server { url, token, authority: of } => {
+            authority = of.clone();
+            (url.clone(), token.clone())
+        }
         #[cfg(feature = "venue")]
         Destination::Venue(wanted) => {
             let folder = config.folders.first().ok_or((Exit::Usage, "no folder".to_owned()))?;
@@ -61,7 +65,7 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<Shutdown>) -> Res
         #[cfg(not(feature = "venue"))]
         Destination::Venue(_) => return Err((Exit::Usage, "this program was built without --serve".into())),
     };
-    let server = Server::new(url, &token).map_err(|error: BuildError| fatal(&error))?;
+    let server = Server::new(url, &token, authority.as_deref()).map_err(|error: BuildError| fatal(&error))?;
     if server.is_this_machine().await {
         report.on_this_machine_only();
     }

@@ -3,6 +3,7 @@
 //! Only an answer that could come from nobody else counts: whatever a captive portal or a proxy says is nobody's.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +12,7 @@ use findme_common::PhotographerToken;
 use findme_common::manifest::FailReason;
 use findme_common::protocol::{Code, PROBLEM_JSON, PhotoList, Problem, TUS_VERSION, header, path};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url};
 
 use crate::journal::WriteError;
 
@@ -116,6 +117,8 @@ pub(crate) struct Server {
 pub(crate) enum BuildError {
     #[error("the server's address must begin with http:// or https://, as in https://photos.example")]
     NotHttp,
+    #[error("--ca {}: {why}", path.display())]
+    Authority { path: PathBuf, why: String },
     #[error("no connection can be prepared: {0}")]
     Client(#[from] reqwest::Error),
     #[error("the token has characters that no token has")]
@@ -127,14 +130,24 @@ impl Server {
     ///
     /// # Errors
     /// When the address is none, or the operating system gives no certificates.
-    pub(crate) fn new(base: Url, token: &PhotographerToken) -> Result<Self, BuildError> {
+    pub(crate) fn new(base: Url, token: &PhotographerToken, authority: Option<&Path>) -> Result<Self, BuildError> {
         if !matches!(base.scheme(), "http" | "https") || base.host().is_none() {
             return Err(BuildError::NotHttp);
         }
         let mut authorization =
             HeaderValue::try_from(format!("Bearer {}", token.reveal())).map_err(|_| BuildError::Token)?;
         authorization.set_sensitive(true);
-        let client = Client::builder()
+        let mut builder = Client::builder();
+        if let Some(path) = authority {
+            let unusable = |why: String| BuildError::Authority { path: path.to_owned(), why };
+            let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
+            if certificates.is_empty() {
+                return Err(unusable("it holds no certificate".to_owned()));
+            }
+            builder = builder.tls_certs_merge(certificates);
+        }
+        let client = builder
             .user_agent(concat!("findme-watch/", env!("CARGO_PKG_VERSION")))
             // A redirect of an upload is a login page, or a mistake that would send the token elsewhere.
             .redirect(reqwest::redirect::Policy::none())
@@ -341,7 +354,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_at_an_address_of_this_machine_is_this_machine() {
         let token = "fmp.00112233445566778899aabbccddeeff.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-        let server = |url: &str| Server::new(url.parse().unwrap(), &token.parse().unwrap()).unwrap();
+        let server = |url: &str| Server::new(url.parse().unwrap(), &token.parse().unwrap(), None).unwrap();
         let _ = rustls::crypto::ring::default_provider().install_default();
         for own in ["http://127.0.0.1:1", "http://localhost", "http://[::1]:1/x", "http://0.0.0.0:8420"] {
             assert!(server(own).is_this_machine().await, "{own}");

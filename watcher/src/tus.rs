@@ -26,10 +26,9 @@ use tokio_util::io::ReaderStream;
 
 use crate::fingerprint::{Fingerprint, Stat};
 use crate::manifest::Manifest;
+use crate::pace::Pace;
 use crate::server::{Answer, Failure, Server, away, not_ours};
 
-/// Handed to the connection at a time.
-const PIECE: usize = 256 * 1024;
 /// An upload that makes no progress for so long is given up and asked for again. There is no limit for the whole.
 const STALL: Duration = Duration::from_secs(30);
 /// Requests of one attempt; more means that the two sides do not understand each other.
@@ -43,6 +42,15 @@ pub(crate) struct Parcel {
     pub(crate) media: Media,
     /// From before it was read.
     pub(crate) fingerprint: Fingerprint,
+}
+
+/// How all photos of a run are sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Manner {
+    /// Guests do not see them before they are released.
+    pub(crate) hold: bool,
+    /// How fast.
+    pub(crate) pace: Pace,
 }
 
 /// The server has it.
@@ -75,12 +83,13 @@ pub(crate) async fn send(
     manifest: &Manifest,
     event: EventId,
     parcel: &Parcel,
+    manner: &Manner,
     sent: &Arc<AtomicU64>,
 ) -> Result<Received, Failure> {
     if !is_unchanged(parcel).await? {
         return Err(Failure::Changed);
     }
-    let photo = Attempt { server, manifest, event, parcel, sent }.run().await?;
+    let photo = Attempt { server, manifest, event, parcel, manner, sent }.run().await?;
     manifest.put_received(parcel.digest, parcel.fingerprint.bytes, photo).wait().await?;
     Ok(Received { photo, changed_since: !is_unchanged(parcel).await.unwrap_or(false) })
 }
@@ -104,6 +113,7 @@ struct Attempt<'a> {
     manifest: &'a Manifest,
     event: EventId,
     parcel: &'a Parcel,
+    manner: &'a Manner,
     sent: &'a Arc<AtomicU64>,
 }
 
@@ -210,9 +220,16 @@ impl Attempt<'_> {
         let mut file = File::open(&self.parcel.path).await.map_err(|error| unreadable(&error))?;
         file.seek(SeekFrom::Start(offset)).await.map_err(|error| unreadable(&error))?;
         let (sent, alive) = (Arc::clone(self.sent), self.server.last_answer.clone());
-        let body = ReaderStream::with_capacity(file.take(length), PIECE).inspect_ok(move |piece| {
-            sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
-            alive.now();
+        let pace = self.manner.pace.clone();
+        let pieces = ReaderStream::with_capacity(file.take(length), pace.piece());
+        let body = pieces.and_then(move |piece| {
+            let (pace, sent, alive) = (pace.clone(), Arc::clone(&sent), alive.clone());
+            async move {
+                pace.wait(piece.len()).await;
+                sent.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                alive.now();
+                Ok(piece)
+            }
         });
         let request = self
             .server
@@ -263,14 +280,15 @@ impl Attempt<'_> {
     fn metadata(&self) -> String {
         let photo = PhotoId::of(self.event, &self.parcel.digest);
         let name = self.parcel.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        [
+        let known = [
             (metadata::FILENAME, name),
             (metadata::FILETYPE, self.parcel.media.content_type().to_owned()),
             (metadata::DIGEST, self.parcel.digest.to_string()),
             (metadata::PHOTO, photo.to_string()),
             (metadata::KIND, Kind::Original.as_str().to_owned()),
-        ]
-        .map(|(key, value)| format!("{key} {}", STANDARD.encode(value)))
-        .join(",")
+        ];
+        let hold = self.manner.hold.then(|| (metadata::HOLD, "yes".to_owned()));
+        let pairs = known.into_iter().chain(hold);
+        pairs.map(|(key, value)| format!("{key} {}", STANDARD.encode(value))).collect::<Vec<_>>().join(",")
     }
 }

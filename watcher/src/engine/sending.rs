@@ -32,8 +32,9 @@ impl Engine {
             let bytes = job.parcel.fingerprint.bytes;
             self.report.started(&job.parcel.path, bytes, Arc::clone(&sent));
             let (server, manifest, event) = (self.server.clone(), Arc::clone(&self.manifest), self.event);
+            let manner = self.config.manner.clone();
             self.uploads.spawn(async move {
-                let result = tus::send(&server, &manifest, event, &job.parcel, &sent).await;
+                let result = tus::send(&server, &manifest, event, &job.parcel, &manner, &sent).await;
                 (job, result)
             });
         }

@@ -255,7 +255,8 @@ async fn nobody_there_is_another_exit() {
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut config = scene.config(&["--once", "--give-up", "1"]);
     let token = TOKEN.parse().unwrap();
-    config.destination = Destination::Server { url: Url::parse(&format!("http://{nobody}")).unwrap(), token };
+    config.destination =
+        Destination::Server { url: Url::parse(&format!("http://{nobody}")).unwrap(), token, authority: None };
     let (_wish, shutdown) = watch::channel(Shutdown::Run);
     assert_eq!(run(config, shutdown).await.unwrap_err().0, Exit::NoAnswer);
 }
