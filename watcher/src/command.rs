@@ -15,7 +15,8 @@ use reqwest::{Method, StatusCode};
 use tokio::sync::watch;
 
 use crate::Exit;
-use crate::config::{At, Command, ConfigError};
+use crate::args::Command;
+use crate::config::{At, ConfigError};
 use crate::run::Shutdown;
 use crate::server::{Failure, Server, away, not_ours};
 

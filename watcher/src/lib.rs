@@ -5,6 +5,7 @@
 //! (is it new) → [`queue`] and [`tus`] (send it) → [`manifest`] (remember it) → [`report`] (say so).
 //! [`engine`] connects the steps, [`run`](mod@run) drives it; [`command`] is what there is beside watching.
 
+mod args;
 mod command;
 mod config;
 mod engine;
@@ -41,7 +42,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::sync::watch;
 
-pub use config::{Args, Cli, Command, Config, ConfigError, Faces, OrderArg, Output, Place};
+pub use args::{Args, Cli, Command, Faces, OrderArg, Output, Place};
+pub use config::{Config, ConfigError};
 pub use run::{Shutdown, run};
 
 /// How the program ends; the number is the exit code.

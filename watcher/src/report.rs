@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use findme_common::manifest::{FailReason, SkipReason};
 use findme_common::{Digest, PhotoId};
 
-use crate::config::Output;
+use crate::args::Output;
 use crate::json;
 use crate::progress::Bars;
 

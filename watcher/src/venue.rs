@@ -22,7 +22,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Faces, VenueConfig};
+use crate::args::Faces;
+use crate::config::VenueConfig;
 use crate::report::Serving;
 
 /// A running server and what the watcher needs to use it.
