@@ -43,9 +43,9 @@ use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use catalog::Catalog;
 #[doc(hidden)]
 pub use catalog::measure;
+use catalog::{Catalog, Quota};
 pub use cli::main;
 pub use config::{Config, Faces};
 use cpu::CpuPool;
@@ -90,6 +90,8 @@ pub struct Site {
     catalog: Catalog,
     store: PhotoStore,
     vault: Vault,
+    /// Of new photographer tokens.
+    quota: Quota,
     first_operator_token: Option<OperatorToken>,
 }
 
@@ -135,7 +137,8 @@ impl Site {
         let catalog = Catalog::open(&file).await.with_context(|| format!("cannot open {}", file.display()))?;
         let token = OperatorToken(Secret::random()?);
         let first = catalog.set_once(OPERATOR, token.0.hash().as_bytes()).await?;
-        Ok(Self { catalog, store, vault, first_operator_token: first.then_some(token) })
+        let quota = Quota::of(&Limits::default());
+        Ok(Self { catalog, store, vault, quota, first_operator_token: first.then_some(token) })
     }
 
     /// Creates an event and a first photographer token for it.
@@ -159,7 +162,7 @@ impl Site {
     pub async fn create_photographer_token(&self, event: EventId, label: &str) -> anyhow::Result<PhotographerToken> {
         self.catalog.event(event).await?.with_context(|| format!("there is no event {event}"))?;
         let secret = Secret::random()?;
-        self.catalog.create_token(event, &secret.hash(), label).await?;
+        self.catalog.create_token(event, &secret.hash(), label, self.quota).await?;
         Ok(PhotographerToken { event, secret })
     }
 
@@ -189,7 +192,7 @@ impl Server {
         if !config.role.serves() && is_absent(&config.data.join("findme.sqlite"))? {
             anyhow::bail!("there is no catalogue in {} yet; start the web role first", config.data.display());
         }
-        let site = Site::open(&config.data).await?;
+        let site = Site { quota: Quota::of(&config.limits), ..Site::open(&config.data).await? };
         let work = Arc::new(Notify::new());
         let live = Live::new(site.catalog.clone());
         let uploads = Uploads::new(site.catalog.clone(), site.store.clone(), work.clone());

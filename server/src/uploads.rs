@@ -44,6 +44,9 @@ pub(crate) enum UploadError {
     /// The photographer deleted this photo.
     #[error("the photo was deleted")]
     Deleted,
+    /// The token has uploaded as much as it may.
+    #[error("the token has uploaded as much as it may")]
+    QuotaExceeded,
     /// The request does not continue where the upload stands.
     #[error("the upload stands at {expected}")]
     OffsetMismatch {
@@ -169,6 +172,7 @@ impl Uploads {
             Accepted::Upload(row) => row,
             Accepted::OtherLength => return Err(UploadError::OtherLength),
             Accepted::Deleted => return Err(UploadError::Deleted),
+            Accepted::QuotaExceeded => return Err(UploadError::QuotaExceeded),
         };
         if row.new.length == 0 && !row.complete {
             // Nothing will ever be sent, so nothing would ever finish it.

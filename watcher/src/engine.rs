@@ -39,6 +39,8 @@ struct Failed {
 #[derive(Debug)]
 pub(crate) enum Fatal {
     TokenRefused(String),
+    /// The server is newer than this program; what to do.
+    TooNew(String),
     Manifest(crate::journal::WriteError),
 }
 

@@ -256,6 +256,7 @@ impl Driver {
             Ok(Rest::AtRest) => return Ok(self.at_rest()),
             Ok(Rest::Working(jobs)) => tracing::debug!(jobs, "the server is indexing"),
             Err(Failure::TokenRefused(why)) => return Err(ended(Fatal::TokenRefused(why))),
+            Err(failure @ Failure::TooNew(_)) => return Err(ended(Fatal::TooNew(failure.to_string()))),
             Err(failure) => tracing::debug!(%failure, "the server was asked whether it is at rest"),
         }
         Ok(None)
@@ -330,6 +331,7 @@ fn ended(fatal: Fatal) -> (Exit, String) {
             Exit::TokenRefused,
             format!("the server refuses the photographer token ({why}); ask the operator for a new one"),
         ),
+        Fatal::TooNew(why) => (Exit::Fatal, why),
         Fatal::Manifest(error) => (Exit::Fatal, error.to_string()),
     }
 }

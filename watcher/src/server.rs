@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use findme_common::PhotographerToken;
 use findme_common::manifest::FailReason;
-use findme_common::protocol::{Code, PROBLEM_JSON, PhotoList, Problem, TUS_VERSION, header, path};
+use findme_common::protocol::{Code, PROBLEM_JSON, PROTOCOL_VERSION, PhotoList, Problem, TUS_VERSION, header, path};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url};
 
@@ -54,6 +54,11 @@ pub(crate) enum Failure {
     /// The token is not valid (any more). Nothing can be done without another one.
     #[error("the server refuses the token: {0}")]
     TokenRefused(String),
+    /// The server speaks a later version of the protocol than this program knows. Only another program helps.
+    #[error(
+        "the server speaks version {0} of the protocol, and this program knows {PROTOCOL_VERSION}: install the newer findme-watch"
+    )]
+    TooNew(u32),
     /// The server does not take this photo.
     #[error("{}: {why}", reason.words())]
     Refused {
@@ -206,7 +211,16 @@ impl Server {
     /// Sends a request without a large body.
     pub(crate) async fn short(&self, request: RequestBuilder) -> Result<Answer, Failure> {
         let response = request.timeout(SHORT).send().await.map_err(|error| away(&error))?;
-        Ok(self.read(response).await)
+        self.understood(response).await
+    }
+
+    /// Reads an answer's head, when it is of a version that this program knows.
+    pub(crate) async fn understood(&self, response: Response) -> Result<Answer, Failure> {
+        let answer = self.read(response).await;
+        match speaks_too_new(&answer.headers) {
+            Some(version) => Err(Failure::TooNew(version)),
+            None => Ok(answer),
+        }
     }
 
     /// Reads an answer's head, and its body where it can be a problem.
@@ -234,6 +248,9 @@ impl Server {
     pub(crate) async fn rest(&self) -> Result<Rest, Failure> {
         let request = self.request(Method::GET, &format!("{}?limit=1", path::ALL_PHOTOS)).timeout(SHORT);
         let response = request.send().await.map_err(|error| away(&error))?;
+        if let Some(version) = speaks_too_new(response.headers()) {
+            return Err(Failure::TooNew(version));
+        }
         match response.status() {
             StatusCode::OK => {
                 let body = response.bytes().await.map_err(|error| away(&error))?;
@@ -258,6 +275,12 @@ pub(crate) enum Rest {
     AtRest,
     /// So many jobs can run or are running.
     Working(u64),
+}
+
+/// The version of the protocol in an answer, when it is later than what this program knows.
+fn speaks_too_new(headers: &HeaderMap) -> Option<u32> {
+    let version = headers.get(header::FINDME_PROTOCOL)?.to_str().ok()?.parse().ok()?;
+    (version > PROTOCOL_VERSION).then_some(version)
 }
 
 /// The request did not come through.

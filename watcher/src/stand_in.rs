@@ -50,6 +50,8 @@ pub(crate) struct Faults {
     pub(crate) hang: bool,
     /// Jobs that are still runnable when asked.
     pub(crate) jobs: u64,
+    /// The version that every answer names.
+    pub(crate) protocol: Option<u32>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,7 @@ impl StandIn {
             .route("/api/uploads", post(create))
             .route("/api/uploads/{id}", axum::routing::head(ask).patch(append))
             .route("/api/all-photos", get(list))
+            .layer(axum::middleware::map_response_with_state(server.clone(), speak))
             .with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         server
@@ -105,6 +108,13 @@ impl StandIn {
     pub(crate) fn requests(&self, beginning: &str) -> usize {
         self.inner().log.iter().filter(|line| line.starts_with(beginning)).count()
     }
+}
+
+async fn speak(State(server): State<StandIn>, mut answer: Response) -> Response {
+    if let Some(version) = server.inner().faults.protocol {
+        answer.headers_mut().insert(header::FINDME_PROTOCOL, version.into());
+    }
+    answer
 }
 
 /// Ends the connection without an answer.

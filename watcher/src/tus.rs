@@ -239,7 +239,7 @@ impl Attempt<'_> {
             .header(CONTENT_LENGTH, length)
             .body(Body::wrap_stream(body));
         match self.while_it_moves(request.send()).await? {
-            Ok(response) => Ok(self.server.read(response).await),
+            Ok(response) => self.server.understood(response).await,
             // A file that became shorter ends the body early, which looks like a broken connection.
             Err(_) if !is_unchanged(self.parcel).await? => Err(Failure::Changed),
             Err(error) => Err(away(&error)),

@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use subtle::ConstantTimeEq;
 
-use super::{Catalog, CatalogError, Result, digest, id_column};
+use super::{Catalog, CatalogError, Quota, Result, digest, id_column};
 use crate::clock::{now_ms, rfc3339};
 
 /// One occasion.
@@ -104,12 +104,15 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub(crate) async fn create_token(&self, event: EventId, hash: &Digest, label: &str) -> Result<()> {
-        sqlx::query("INSERT INTO photographer_tokens (event, hash, label, created_at) VALUES (?, ?, ?, ?)")
+    pub(crate) async fn create_token(&self, event: EventId, hash: &Digest, label: &str, quota: Quota) -> Result<()> {
+        let sql = "INSERT INTO photographer_tokens (event, hash, label, created_at, max_uploads, max_bytes) VALUES (?, ?, ?, ?, ?, ?)";
+        sqlx::query(sql)
             .bind(event.as_bytes().as_slice())
             .bind(hash.as_bytes().as_slice())
             .bind(label)
             .bind(now_ms())
+            .bind(quota.uploads)
+            .bind(quota.bytes)
             .execute(&self.writer)
             .await?;
         Ok(())

@@ -61,6 +61,7 @@ async fn upload(catalog: &Catalog, event: EventId, number: u64) -> anyhow::Resul
         digest: Some(digest),
         metadata: String::new(),
         name: format!("{number}.jpg"),
+        token: None,
         replaces: None,
         held: false,
     };

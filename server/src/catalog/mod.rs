@@ -13,6 +13,7 @@ mod jobs;
 mod live;
 pub mod measure;
 mod photos;
+mod quota;
 mod rematch;
 mod trim;
 mod uploads;
@@ -38,8 +39,9 @@ pub(crate) use guests::{Guest, GuestEnrolment};
 pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble};
 pub(crate) use live::{Audience, LiveEntry};
 pub(crate) use photos::{Original, Photo, PhotoFilter};
+pub(crate) use quota::Quota;
 pub(crate) use uploads::{Accepted, NewUpload, UploadRow};
-use writer::Writer;
+use writer::{Tx, Writer};
 
 /// Why the catalogue could not do it. No variant is the client's fault.
 #[derive(Debug, thiserror::Error)]

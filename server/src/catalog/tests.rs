@@ -44,6 +44,7 @@ impl World {
             digest: Some(digest),
             metadata: String::new(),
             name: name.to_owned(),
+            token: None,
             replaces,
             held: false,
         };

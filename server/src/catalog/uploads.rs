@@ -26,6 +26,8 @@ pub(crate) struct NewUpload {
     pub metadata: String,
     /// File name for people.
     pub name: String,
+    /// The token that created it, whose quota it takes from.
+    pub token: Option<i64>,
     /// An earlier photo that this one replaces.
     pub replaces: Option<PhotoId>,
     /// Whether guests do not see it until it is released.
@@ -56,6 +58,8 @@ pub(crate) enum Accepted {
     OtherLength,
     /// The photographer deleted this photo.
     Deleted,
+    /// The token has uploaded as much as it may.
+    QuotaExceeded,
 }
 
 fn upload_of(row: &SqliteRow) -> Result<UploadRow> {
@@ -67,6 +71,7 @@ fn upload_of(row: &SqliteRow) -> Result<UploadRow> {
         digest: row.try_get::<Option<Vec<u8>>, _>("digest")?.map(digest).transpose()?,
         metadata: row.try_get("metadata")?,
         name: row.try_get("name")?,
+        token: row.try_get("token")?,
         replaces: match row.try_get::<Option<Vec<u8>>, _>("replaces")? {
             Some(_) => Some(id_column!(row, "replaces", PhotoId)?),
             None => None,
@@ -136,8 +141,12 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn delete_upload(&self, id: UploadId) -> Result<()> {
-        sqlx::query("DELETE FROM uploads WHERE id = ?").bind(id.as_bytes().as_slice()).execute(&self.writer).await?;
-        Ok(())
+        let forget = async move |tx: &mut Tx| {
+            super::quota::give_back(tx, id).await?;
+            sqlx::query("DELETE FROM uploads WHERE id = ?").bind(id.as_bytes().as_slice()).execute(&mut **tx).await?;
+            Ok(())
+        };
+        self.writer_task.write(move |tx| Box::pin(async move { forget(tx).await })).await
     }
 
     /// Makes the upload a photo: upload complete, photo row, index job, all in one transaction. The caller has verified
@@ -161,9 +170,9 @@ async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> 
         return Ok(Accepted::Deleted);
     }
     let now = now_ms();
-    sqlx::query(
-        "INSERT INTO uploads (id, event, photo, kind, length, digest, metadata, name, replaces, held, created_at, touched_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, photo, kind) DO NOTHING",
+    let inserted = sqlx::query(
+        "INSERT INTO uploads (id, event, photo, kind, length, digest, metadata, name, replaces, held, token, created_at, touched_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, photo, kind) DO NOTHING",
     )
     .bind(id.as_bytes().as_slice())
     .bind(new.event.as_bytes().as_slice())
@@ -175,10 +184,17 @@ async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> 
     .bind(&new.name)
     .bind(new.replaces.as_ref().map(|id| id.as_bytes().as_slice()))
     .bind(new.held)
+    .bind(new.token)
     .bind(now)
     .bind(now)
     .execute(&mut **tx)
     .await?;
+    if let Some(token) = new.token.filter(|_| inserted.rows_affected() == 1)
+        && !super::quota::take(tx, token, new.length).await?
+    {
+        sqlx::query("DELETE FROM uploads WHERE id = ?").bind(id.as_bytes().as_slice()).execute(&mut **tx).await?;
+        return Ok(Accepted::QuotaExceeded);
+    }
     let row = sqlx::query("SELECT * FROM uploads WHERE event = ? AND photo = ? AND kind = ?")
         .bind(new.event.as_bytes().as_slice())
         .bind(new.photo.as_bytes().as_slice())

@@ -139,6 +139,7 @@ impl From<UploadError> for ApiError {
         match error {
             UploadError::NotFound => Self::new(Code::NotFound),
             UploadError::OtherLength => Self::new(Code::LengthMismatch),
+            UploadError::QuotaExceeded => Self::new(Code::QuotaExceeded).detail("the operator gives another token"),
             UploadError::Deleted => Self::new(Code::PhotoDeleted),
             UploadError::OffsetMismatch { expected } => {
                 Self::new(Code::OffsetMismatch).header(protocol::header::UPLOAD_OFFSET, expected)

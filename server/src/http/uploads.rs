@@ -16,6 +16,7 @@ use findme_common::{EventId, UploadId};
 use super::App;
 use super::auth::Photographer;
 use super::problem::{ApiError, ApiResult};
+use crate::catalog::{Machine, NewUpload};
 use crate::uploads::{SUM_ALGORITHMS, Standing};
 use body::SharedBody;
 pub(super) use body::{answer, pieces, shared};
@@ -72,16 +73,18 @@ pub(crate) async fn create(
     body: Body,
 ) -> Response {
     let body = shared(body);
-    let result = create_inner(&app, machine.event, &headers, &body).await;
+    let result = create_inner(&app, machine, &headers, &body).await;
     answer_unless_awaited(result, &headers, &body).await
 }
 
-async fn create_inner(app: &App, event: EventId, headers: &HeaderMap, body: &SharedBody) -> ApiResult {
+async fn create_inner(app: &App, machine: Machine, headers: &HeaderMap, body: &SharedBody) -> ApiResult {
+    let event = machine.event;
     require_tus(headers)?;
     if headers.contains_key("upload-concat") || headers.contains_key("upload-defer-length") {
         return Err(ApiError::bad("only uploads of a known length are taken; concatenation is not offered"));
     }
     let new = new_upload(app.limits.max_upload.0, event, headers)?;
+    let new = NewUpload { token: Some(machine.token), ..new };
     let checksum = checksum(headers)?;
     let no_body = content_length(headers).unwrap_or(0) == 0 && !headers.contains_key(header::TRANSFER_ENCODING);
     let with_upload = match headers.get(header::CONTENT_TYPE) {

@@ -60,6 +60,7 @@ impl World {
             digest: Some(digest),
             metadata: "filename YQ==".to_owned(),
             name: "a".to_owned(),
+            token: None,
             replaces: None,
             held: false,
         }

@@ -54,6 +54,10 @@ impl Engine {
                 self.queue.push(job.parcel.fingerprint.mtime_ns, job);
                 return Err(Fatal::TokenRefused(why));
             }
+            Err(failure @ Failure::TooNew(_)) => {
+                self.queue.push(job.parcel.fingerprint.mtime_ns, job);
+                return Err(Fatal::TooNew(failure.to_string()));
+            }
             Err(Failure::Manifest(error)) => return Err(Fatal::Manifest(error)),
             Err(failure @ Failure::Away(_)) => self.wait_for_server(job, now, None, &failure),
             Err(failure @ (Failure::Busy { after, .. } | Failure::Full { after })) => {

@@ -248,6 +248,19 @@ async fn a_refused_token_ends_the_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_a_later_version_ends_the_run_and_nothing_is_sent() {
+    let scene = Scene::new().await;
+    scene.put("a.jpg", &photo(1));
+    scene.server.faults(|faults| faults.protocol = Some(2));
+    let (exit, line) = scene.once(&[]).await.unwrap_err();
+    assert_eq!(exit, Exit::Fatal);
+    assert!(line.contains("version 2") && line.contains("newer findme-watch"), "{line}");
+    assert_eq!(scene.server.requests("PATCH"), 0);
+    scene.server.faults(|faults| faults.protocol = Some(1));
+    assert_eq!(scene.once(&[]).await, Ok(Exit::Done));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_there_is_another_exit() {
     let scene = Scene::new().await;
     scene.put("a.jpg", &photo(1));

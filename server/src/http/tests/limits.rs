@@ -215,3 +215,32 @@ async fn metrics_are_the_operators() {
         assert!(!text.contains(secret.as_str()), "{secret} is in the metrics");
     }
 }
+
+#[tokio::test]
+async fn a_token_uploads_as_much_as_it_may_and_gets_back_what_came_to_nothing() {
+    let bench = bench(Limits { token_uploads: 3, token_bytes: Bytes(100_000), ..Limits::default() }).await;
+    let party = bench.party("one").await;
+    let create = async |length: u64| {
+        let upload = Request::post("/api/uploads")
+            .header("authorization", &party.photographer)
+            .header("tus-resumable", "1.0.0")
+            .header("upload-length", length);
+        let answer = bench.router.clone().oneshot(upload.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    };
+    // The party's photo was the first.
+    let second = create(50_000).await;
+    assert_eq!(second.status, StatusCode::CREATED);
+    let refused = create(50_000).await;
+    assert_eq!((refused.status, problem(&refused).code), (StatusCode::FORBIDDEN, Code::QuotaExceeded), "bytes");
+    assert!(!problem(&refused).retryable);
+    assert_eq!(create(10).await.status, StatusCode::CREATED);
+    assert_eq!(problem(&create(10).await).code, Code::QuotaExceeded, "uploads");
+    let location = second.headers["location"].to_str().unwrap();
+    let photographer = Some(("authorization", &*party.photographer));
+    assert_eq!(bench.ask("DELETE", location, photographer, "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(create(50_000).await.status, StatusCode::CREATED, "what was freed unfinished is given back");
+    assert_eq!(create(1).await.status, StatusCode::FORBIDDEN);
+}

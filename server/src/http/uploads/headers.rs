@@ -88,6 +88,7 @@ pub(in crate::http) fn new_upload(max: u64, event: EventId, headers: &HeaderMap)
         digest,
         metadata: raw.to_owned(),
         name: file_name(text(m::FILENAME)),
+        token: None,
         replaces,
         held,
     })
