@@ -4,7 +4,9 @@
 mod admin;
 mod attention;
 
-pub use admin::{EventChange, EventCreated, EventItem, EventRequest, TokenCreated, TokenItem, TokenRequest};
+pub use admin::{
+    EventChange, EventCreated, EventItem, EventRequest, Policy, TokenCreated, TokenItem, TokenRequest, Until,
+};
 pub use attention::{AttentionItem, AttentionList, ReindexRequest, RetryRequest};
 
 use serde::{Deserialize, Serialize};

@@ -7,6 +7,51 @@ pub(crate) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
+/// A day, in milliseconds.
+pub(crate) const DAY_MS: i64 = 86_400_000;
+
+/// Reads RFC 3339, with `Z` or an offset, to the second; `None` when it is something else.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| {
+        let part = text.get(range)?;
+        part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<i64>().ok())?
+    };
+    let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
+    let bytes = text.as_bytes();
+    if separators.iter().any(|(at, separator)| bytes.get(*at) != Some(separator))
+        || !matches!(bytes.get(10)?, b'T' | b't')
+    {
+        return None;
+    }
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let rest = &text[19..];
+    let zone =
+        rest.strip_prefix('.').map_or(rest, |fraction| fraction.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let offset = match zone.as_bytes() {
+        b"Z" | b"z" => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] if [h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit()) => {
+            let digit = |b: &u8| i64::from(b - b'0');
+            let minutes = (digit(h1) * 10 + digit(h2)) * 60 + digit(m1) * 10 + digit(m2);
+            if *sign == b'+' { minutes } else { -minutes }
+        }
+        _ => return None,
+    };
+    let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset * 60;
+    Some(seconds * 1000)
+}
+
+/// Day number (0 = 1970-01-01) of a proleptic Gregorian date: the way back from [`civil`].
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
 /// RFC 3339 text in UTC, to the second.
 pub(crate) fn rfc3339(ms: i64) -> String {
     let seconds = ms.div_euclid(1000);
@@ -38,5 +83,21 @@ mod tests {
         assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00Z");
         assert_eq!(rfc3339(1_795_361_578_999), "2026-11-22T15:32:58Z");
         assert_eq!(rfc3339(-1), "1969-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for seconds in (-62_000_000_000..90_000_000_000_i64).step_by(777_777_777) {
+            let text = rfc3339(seconds * 1000);
+            if text.len() == 20 {
+                assert_eq!(parse_rfc3339(&text), Some(seconds * 1000), "{text}");
+            }
+        }
+        assert_eq!(parse_rfc3339("2026-11-22T17:32:58.25+02:00"), Some(1_795_361_578_000));
+        for none in
+            ["", "2026-11-22", "2026-11-22T15:32:58", "2026-13-22T15:32:58Z", "2026-11-22 15:32:58Z", "é026-11-22T15"]
+        {
+            assert_eq!(parse_rfc3339(none), None, "{none}");
+        }
     }
 }

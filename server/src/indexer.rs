@@ -203,6 +203,7 @@ impl Indexer {
         };
         let mut timings = Timings::default();
         let outcome = match &self.faces {
+            _ if !claim.faces => (JobOutcome::Indexed(indexed, Vec::new()), Vec::new()),
             FaceState::Off => (JobOutcome::Indexed(indexed, Vec::new()), Vec::new()),
             FaceState::Waiting(_) => (JobOutcome::WaitsForModels(indexed), Vec::new()),
             FaceState::Ready(engine, pack) => {

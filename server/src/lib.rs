@@ -26,6 +26,7 @@ mod metrics;
 pub mod models;
 pub mod picture;
 mod pulse;
+mod retention;
 mod roles;
 mod store;
 mod uploads;
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use findme_common::protocol::Policy;
 use findme_common::{EventId, JoinCode, OperatorToken, PhotographerToken, Secret};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
@@ -71,6 +73,30 @@ use vault::Vault;
 pub struct NewEvent {
     /// Name that people see.
     pub name: String,
+    /// Whether faces are looked for. `Attested`: whoever creates the event states that everyone was told.
+    pub policy: Policy,
+    /// After how many days the faces are erased; 0: not before the event is deleted.
+    pub faces_days: u32,
+    /// After how many days the event is deleted; 0: never by itself.
+    pub photos_days: u32,
+}
+
+impl NewEvent {
+    /// With this name and everything else as it is by default.
+    pub fn new(name: impl Into<String>) -> Self {
+        let (faces_days, photos_days) = (retention::FACES_DAYS, retention::PHOTOS_DAYS);
+        Self { name: name.into(), policy: Policy::default(), faces_days, photos_days }
+    }
+
+    fn terms(&self) -> catalog::Terms {
+        let until = |days: u32| (days > 0).then(|| clock::now_ms() + i64::from(days) * clock::DAY_MS);
+        catalog::Terms {
+            policy: self.policy,
+            attested: (self.policy == Policy::Attested).then_some(retention::ATTESTED_VERSION),
+            faces_until: until(self.faces_days),
+            photos_until: until(self.photos_days),
+        }
+    }
 }
 
 /// A new event with its secrets, which are never shown again.
@@ -150,7 +176,7 @@ impl Site {
         // Key and folders first: a row promises both.
         self.vault.create(id)?;
         self.store.create_event(id)?;
-        self.catalog.create_event(id, &event.name, &join).await?;
+        self.catalog.create_event_under(id, &event.name, &join, &event.terms()).await?;
         let photographer = self.create_photographer_token(id, "first").await?;
         Ok(CreatedEvent { id, join, photographer })
     }
@@ -201,6 +227,9 @@ impl Server {
             sweep_deleted(&site).await.context("cannot remove the files of deleted photos")?;
         }
         for event in site.catalog.events().await? {
+            if event.faces_erased_at.is_some() {
+                continue; // its key was destroyed on purpose
+            }
             if let Err(error) = site.vault.key(event.id) {
                 tracing::error!(event = %event.id, "faces cannot be searched: {error}");
             }
@@ -308,6 +337,7 @@ impl Server {
         tasks.spawn(self.live.clone().run(shutdown.clone()));
         tasks.spawn(self.live.clone().trim(shutdown.clone()));
         tasks.spawn(expire_uploads(self.uploads.clone(), limits.upload_expiry.0, shutdown.clone()));
+        tasks.spawn(retention::run(self.site.clone(), self.matching.clone(), shutdown.clone()));
         let app = Arc::new(self.app(shutdown.clone()));
         if let Some(listener) = self.metrics.take() {
             let terms = Terms { limits, trusted_proxies: Arc::default(), tls: None };
@@ -419,7 +449,7 @@ mod tests {
     async fn a_lost_catalogue_stops_and_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::open(config(dir.path())).await.unwrap();
-        server.create_event(NewEvent { name: "event".into() }).await.unwrap();
+        server.create_event(NewEvent::new("event")).await.unwrap();
         server.site.clone().close().await;
         drop(server);
         let staged = dir.path().join("staging").join(EventId::random().unwrap().to_simple());

@@ -173,7 +173,7 @@ async fn folders_event(
         }
     }
     let name = folder.file_name().map_or_else(|| "Photos".into(), |name| name.to_string_lossy().into_owned());
-    let created = server.create_event(NewEvent { name: name.clone() }).await?;
+    let created = server.create_event(NewEvent::new(name.as_str())).await?;
     let photographer_token = created.photographer.reveal();
     remembered.folders.insert(key, RememberedFolder { photographer_token });
     write_remembered(memory, remembered)?;

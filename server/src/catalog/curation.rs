@@ -4,6 +4,7 @@ use findme_common::protocol::{LiveKind, Visibility};
 use findme_common::{EventId, GuestId, PhotoId};
 use sqlx::{Row, Sqlite, Transaction};
 
+use super::audit::{self, Actor};
 use super::{Audience, Catalog, GuestEnrolment, Result, id_column, live, photos};
 use crate::clock::now_ms;
 
@@ -110,6 +111,7 @@ impl Catalog {
             .execute(&mut *tx)
             .await?;
         photos::bump(&mut tx, event).await?;
+        audit::record(&mut tx, event, Actor::Photographer, "photo-deleted", 1).await?;
         tx.commit().await?;
         self.truncate_log().await?;
         Ok(true)

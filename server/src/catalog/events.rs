@@ -1,13 +1,14 @@
 //! Events and the machines that may upload to them.
 
-use findme_common::protocol::{EventChange, TokenItem};
+use findme_common::protocol::{EventChange, Policy, TokenItem, Until};
 use findme_common::{Digest, EventId, JoinCode};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 use subtle::ConstantTimeEq;
 
+use super::audit::{self, Actor};
 use super::{Catalog, CatalogError, Quota, Result, digest, id_column};
-use crate::clock::{now_ms, rfc3339};
+use crate::clock::{DAY_MS, now_ms, parse_rfc3339, rfc3339};
 
 /// One occasion.
 #[derive(Debug, Clone)]
@@ -26,6 +27,41 @@ pub(crate) struct Event {
     pub created_at: i64,
     /// When it was closed; it takes no photos since.
     pub closed_at: Option<i64>,
+    /// When its faces are erased; `None`: not before it is deleted.
+    pub faces_until: Option<i64>,
+    /// When it is deleted; `None`: never by itself.
+    pub photos_until: Option<i64>,
+    /// When its faces were erased; none are found since.
+    pub faces_erased_at: Option<i64>,
+    /// When the operator stated that everyone was told.
+    pub attested_at: Option<i64>,
+}
+
+/// Under which terms an event is held.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Terms {
+    /// Whether faces are looked for.
+    pub(crate) policy: Policy,
+    /// Version of the line that the operator agreed to.
+    pub(crate) attested: Option<&'static str>,
+    /// When the faces are erased, in milliseconds since the epoch.
+    pub(crate) faces_until: Option<i64>,
+    /// When the event is deleted, in milliseconds since the epoch.
+    pub(crate) photos_until: Option<i64>,
+}
+
+/// The moment that somebody asked for: `None` when it is none, `Some(None)` for «never».
+fn moment(until: &Until) -> Option<Option<i64>> {
+    match until {
+        Until::Days(0) => Some(None),
+        Until::Days(days) => Some(Some(now_ms() + i64::from(*days) * DAY_MS)),
+        Until::At(text) => parse_rfc3339(text).map(Some),
+    }
+}
+
+/// Whether [`Catalog::change_event`] understands a change.
+pub(crate) fn is_understood(change: &EventChange) -> bool {
+    [&change.faces_until, &change.photos_until].into_iter().flatten().all(|until| moment(until).is_some())
 }
 
 /// A machine that holds a photographer token.
@@ -48,22 +84,46 @@ fn event_of(row: &SqliteRow) -> Result<Event> {
         gallery_open: row.try_get("gallery_open")?,
         created_at: row.try_get("created_at")?,
         closed_at: row.try_get("closed_at")?,
+        faces_until: row.try_get("faces_until")?,
+        photos_until: row.try_get("photos_until")?,
+        faces_erased_at: row.try_get("faces_erased_at")?,
+        attested_at: row.try_get("attested_at")?,
     })
 }
 
 impl Catalog {
+    #[cfg(test)]
+    pub(crate) async fn create_event(&self, id: EventId, name: &str, join: &JoinCode) -> Result<()> {
+        self.create_event_under(id, name, join, &Terms::default()).await
+    }
+
     /// Creates an event.
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub(crate) async fn create_event(&self, id: EventId, name: &str, join: &JoinCode) -> Result<()> {
-        sqlx::query("INSERT INTO events (id, name, join_code, created_at) VALUES (?, ?, ?, ?)")
-            .bind(id.as_bytes().as_slice())
-            .bind(name)
-            .bind(join.as_str())
-            .bind(now_ms())
-            .execute(&self.writer)
-            .await?;
+    pub(crate) async fn create_event_under(
+        &self,
+        id: EventId,
+        name: &str,
+        join: &JoinCode,
+        terms: &Terms,
+    ) -> Result<()> {
+        let now = now_ms();
+        sqlx::query(
+            "INSERT INTO events (id, name, join_code, created_at, policy, attested_text, attested_at, faces_until, photos_until)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(id.as_bytes().as_slice())
+        .bind(name)
+        .bind(join.as_str())
+        .bind(now)
+        .bind(terms.policy.as_str())
+        .bind(terms.attested)
+        .bind(terms.attested.map(|_| now))
+        .bind(terms.faces_until)
+        .bind(terms.photos_until)
+        .execute(&self.writer)
+        .await?;
         Ok(())
     }
 
@@ -147,20 +207,24 @@ impl Catalog {
             .bind(event.as_bytes().as_slice())
             .fetch_optional(&self.readers)
             .await?;
-        row.map_or(Err(CatalogError::Damaged("an event is gone")), |row| Ok(row.try_get(0)?))
+        row.map_or(Err(CatalogError::Gone), |row| Ok(row.try_get(0)?))
     }
 
-    /// Changes what an operator may change about an event; whether there is such an event.
+    /// Changes what an operator may change about an event (see [`is_understood`]); whether there is such an event.
     ///
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn change_event(&self, id: EventId, change: &EventChange) -> Result<bool> {
+        let until = |asked: &Option<Until>| asked.as_ref().and_then(moment);
+        let (faces_until, photos_until) = (until(&change.faces_until), until(&change.photos_until));
         let done = sqlx::query(
             "UPDATE events SET
                  name = COALESCE(?, name),
                  gallery_open = COALESCE(?, gallery_open),
                  policy = CASE ? WHEN 1 THEN 'attested' WHEN 0 THEN 'off' ELSE policy END,
                  closed_at = CASE ? WHEN 1 THEN COALESCE(closed_at, ?) WHEN 0 THEN NULL ELSE closed_at END,
+                 faces_until = CASE ? WHEN 1 THEN ? ELSE faces_until END,
+                 photos_until = CASE ? WHEN 1 THEN ? ELSE photos_until END,
                  version = version + 1
              WHERE id = ?",
         )
@@ -169,6 +233,10 @@ impl Catalog {
         .bind(change.faces)
         .bind(change.closed)
         .bind(now_ms())
+        .bind(faces_until.is_some())
+        .bind(faces_until.flatten())
+        .bind(photos_until.is_some())
+        .bind(photos_until.flatten())
         .bind(id.as_bytes().as_slice())
         .execute(&self.writer)
         .await?;
@@ -180,11 +248,21 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub(crate) async fn delete_event(&self, id: EventId) -> Result<bool> {
+    pub(crate) async fn delete_event(&self, id: EventId, actor: Actor) -> Result<bool> {
+        let mut tx = self.begin().await?;
+        let photos: i64 = sqlx::query("SELECT COUNT(*) FROM photos WHERE event = ?")
+            .bind(id.as_bytes().as_slice())
+            .fetch_one(&mut *tx)
+            .await?
+            .try_get(0)?;
         let delete = sqlx::query("DELETE FROM events WHERE id = ?").bind(id.as_bytes().as_slice());
-        let done = delete.execute(&self.writer).await?;
+        let there = delete.execute(&mut *tx).await?.rows_affected() == 1;
+        if there {
+            audit::record(&mut tx, id, actor, "event-deleted", photos as u64).await?;
+        }
+        tx.commit().await?;
         self.truncate_log().await?;
-        Ok(done.rows_affected() == 1)
+        Ok(there)
     }
 
     /// Tokens of an event, oldest first.

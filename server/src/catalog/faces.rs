@@ -48,7 +48,13 @@ pub(super) async fn replace(tx: &mut Transaction<'static, Sqlite>, claim: &Claim
             .execute(&mut **tx)
             .await?;
     }
-    for face in faces {
+    // Whatever the worker knew when it began: faces that may not be kept any more are not stored.
+    let wanted = sqlx::query("SELECT 1 FROM events WHERE id = ? AND policy <> 'off'")
+        .bind(claim.event.as_bytes().as_slice())
+        .fetch_optional(&mut **tx)
+        .await?
+        .is_some();
+    for face in faces.iter().filter(|_| wanted) {
         sqlx::query("INSERT INTO faces (event, photo, x, y, width, height, score, pack, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
             .bind(claim.event.as_bytes().as_slice())
             .bind(claim.seq)

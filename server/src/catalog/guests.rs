@@ -4,6 +4,7 @@ use findme_common::protocol::Consent;
 use findme_common::{Digest, EventId, GuestId};
 use sqlx::{Row, Sqlite, Transaction};
 
+use super::audit::{self, Actor};
 use super::{Catalog, Result, id_column};
 use crate::clock::{now_ms, rfc3339};
 
@@ -130,10 +131,13 @@ impl Catalog {
     pub(crate) async fn enrol(&self, guest: GuestId, pack: &str, vector: &[u8]) -> Result<bool> {
         let mut tx = self.begin().await?;
         // The selfie was computed while no lock was held: an erasure that came in between must win.
-        let consented = sqlx::query("SELECT 1 FROM consents WHERE guest = ? LIMIT 1")
-            .bind(guest.as_bytes().as_slice())
-            .fetch_optional(&mut *tx)
-            .await?;
+        let consented = sqlx::query(
+            "SELECT 1 FROM consents JOIN guests ON guests.id = guest JOIN events ON events.id = event
+             WHERE guest = ? AND purpose = 'search' AND policy <> 'off' LIMIT 1",
+        )
+        .bind(guest.as_bytes().as_slice())
+        .fetch_optional(&mut *tx)
+        .await?;
         if consented.is_none() {
             return Ok(false);
         }
@@ -181,6 +185,14 @@ impl Catalog {
             .bind(guest.as_bytes().as_slice())
             .execute(&mut *tx)
             .await?;
+        let event = sqlx::query("SELECT event FROM guests WHERE id = ?")
+            .bind(guest.as_bytes().as_slice())
+            .fetch_optional(&mut *tx)
+            .await?;
+        if let Some(row) = event {
+            let event = id_column!(&row, "event", EventId)?;
+            audit::record(&mut tx, event, Actor::Guest, "guest-erased", vectors.rows_affected()).await?;
+        }
         tx.commit().await?;
         self.truncate_log().await?;
         Ok((vectors.rows_affected(), consents.rows_affected()))

@@ -38,6 +38,8 @@ pub(crate) struct Claim {
     pub photo: PhotoId,
     /// Whether the original is there; else the sent preview is what there is.
     pub original: bool,
+    /// Whether faces are looked for at the event.
+    pub faces: bool,
     /// Proof of the lease.
     lease: [u8; 16],
 }
@@ -163,7 +165,7 @@ impl Catalog {
             None => None,
             Some(row) => {
                 let seq: i64 = row.try_get(0)?;
-                let photo = sqlx::query("SELECT event, id, digest IS NOT NULL AS original FROM photos WHERE seq = ?")
+                let photo = sqlx::query("SELECT event, photos.id, digest IS NOT NULL AS original, policy <> 'off' AS faces FROM photos JOIN events ON events.id = event WHERE seq = ?")
                     .bind(seq)
                     .fetch_one(&mut *tx)
                     .await?;
@@ -172,6 +174,7 @@ impl Catalog {
                     event: id_column!(&photo, "event", EventId)?,
                     photo: id_column!(&photo, "id", PhotoId)?,
                     original: photo.try_get("original")?,
+                    faces: photo.try_get("faces")?,
                     lease,
                 })
             }

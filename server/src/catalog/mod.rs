@@ -4,6 +4,7 @@
 //! The digest is looked up nowhere: photos are found by their id alone.
 
 mod attention;
+mod audit;
 mod changes;
 mod curation;
 mod events;
@@ -15,6 +16,7 @@ pub mod measure;
 mod photos;
 mod quota;
 mod rematch;
+mod retention;
 mod trim;
 mod uploads;
 mod writer;
@@ -31,9 +33,10 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Row, SqlSafeStr, Sqlite, Transaction};
 
 pub(crate) use attention::Requeue;
+pub(crate) use audit::Actor;
 pub(crate) use changes::Changes;
 pub(crate) use curation::{Decision, Recogniser, SealedFaces};
-pub(crate) use events::{Event, Machine};
+pub(crate) use events::{Event, Machine, Terms, is_understood};
 pub(crate) use faces::NewFace;
 pub(crate) use guests::{Guest, GuestEnrolment};
 pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble};
@@ -52,6 +55,9 @@ pub(crate) enum CatalogError {
     /// A row holds what no version of the program writes.
     #[error("the catalogue is damaged: {0}")]
     Damaged(&'static str),
+    /// The event was deleted meanwhile.
+    #[error("the event is gone")]
+    Gone,
     /// The engine refused.
     #[error("catalogue: {0}")]
     Sql(sqlx::Error),
@@ -66,12 +72,13 @@ pub(crate) enum CatalogError {
 impl From<sqlx::Error> for CatalogError {
     fn from(error: sqlx::Error) -> Self {
         // SQLITE_FULL is 13; extended codes keep it in the low byte.
-        let full = error
-            .as_database_error()
-            .and_then(|e| e.code())
-            .and_then(|code| code.parse::<u32>().ok())
-            .is_some_and(|code| code & 0xFF == 13);
-        if full { Self::Full } else { Self::Sql(error) }
+        let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
+        match code {
+            Some(code) if code & 0xFF == 13 => Self::Full,
+            // SQLITE_CONSTRAINT_FOREIGNKEY: every chain of references ends at an event.
+            Some(787) => Self::Gone,
+            _ => Self::Sql(error),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use findme_common::protocol::{
-    Code, EventChange, EventCreated, EventItem, EventRequest, TokenCreated, TokenItem, TokenRequest,
+    Code, EventChange, EventCreated, EventItem, EventRequest, Policy, TokenCreated, TokenItem, TokenRequest,
 };
 use findme_common::{EventId, JoinCode};
 use qrcode::QrCode;
@@ -19,8 +19,9 @@ use super::auth::Operator;
 use super::client::Client;
 use super::problem::{ApiError, ApiResult};
 use crate::NewEvent;
-use crate::catalog::{Event, PhotoFilter};
+use crate::catalog::{Actor, Event, PhotoFilter, is_understood};
 use crate::clock::rfc3339;
+use crate::retention;
 
 type Body<T> = Result<Json<T>, JsonRejection>;
 
@@ -53,9 +54,18 @@ async fn event(app: &App, id: &str) -> Result<Event, ApiError> {
     ),
 )]
 pub(crate) async fn create(app: State<Arc<App>>, _: Operator, client: Client, body: Body<EventRequest>) -> ApiResult {
-    let EventRequest { name } = read(body)?;
-    check_name(&name)?;
-    let created = app.site.create_event(NewEvent { name }).await.map_err(ApiError::internal)?;
+    let request = read(body)?;
+    check_name(&request.name)?;
+    if request.policy == Policy::Attested && request.attested == Some(false) {
+        return Err(ApiError::bad(format!("the policy «attested» states: {}", retention::ATTESTED)));
+    }
+    let (faces_days, photos_days) =
+        (request.faces_days.unwrap_or(retention::FACES_DAYS), request.photos_days.unwrap_or(retention::PHOTOS_DAYS));
+    if faces_days.max(photos_days) > retention::LONGEST_DAYS {
+        return Err(ApiError::bad(format!("at most {} days", retention::LONGEST_DAYS)));
+    }
+    let new = NewEvent { name: request.name, policy: request.policy, faces_days, photos_days };
+    let created = app.site.create_event(new).await.map_err(ApiError::internal)?;
     let body = EventCreated {
         id: created.id,
         guest_link: app.guest_link(&client, &created.join),
@@ -83,6 +93,10 @@ pub(crate) async fn list(app: State<Arc<App>>, _: Operator) -> ApiResult {
             faces: event.faces,
             gallery_open: event.gallery_open,
             counts: app.catalog.counts(event.id, PhotoFilter::All).await?,
+            faces_until: event.faces_until.map(rfc3339),
+            photos_until: event.photos_until.map(rfc3339),
+            faces_erased_at: event.faces_erased_at.map(rfc3339),
+            attested_at: event.attested_at.map(rfc3339),
         });
     }
     Ok((NO_STORE, Json(items)).into_response())
@@ -104,7 +118,13 @@ pub(crate) async fn change(
 ) -> ApiResult<StatusCode> {
     let change = read(body)?;
     change.name.as_deref().map_or(Ok(()), check_name)?;
+    if !is_understood(&change) {
+        return Err(ApiError::bad("faces_until and photos_until are days or a moment (RFC 3339)"));
+    }
     let event = event(&app, &id).await?;
+    if change.faces == Some(true) && event.faces_erased_at.is_some() {
+        return Err(ApiError::bad("the faces of this event were erased for good"));
+    }
     app.catalog.change_event(event.id, &change).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -119,11 +139,7 @@ pub(crate) async fn change(
 )]
 pub(crate) async fn delete(app: State<Arc<App>>, _: Operator, Path(id): Path<String>) -> ApiResult<StatusCode> {
     let id = event(&app, &id).await?.id;
-    let (vault, store) = (app.site.vault.clone(), app.store.clone());
-    let destroyed = tokio::task::spawn_blocking(move || vault.destroy(id)).await;
-    destroyed.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
-    crate::uploads::blocking(move || store.remove_event(id)).await.map_err(ApiError::internal)?;
-    app.catalog.delete_event(id).await?;
+    app.site.delete_event(id, Actor::Operator).await.map_err(|error| ApiError::internal(format!("{error:#}")))?;
     app.matching.forget(id);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -129,6 +129,7 @@ impl From<CatalogError> for ApiError {
     fn from(error: CatalogError) -> Self {
         match error {
             CatalogError::Full => Self::new(Code::InsufficientStorage),
+            CatalogError::Gone => Self::new(Code::NotFound),
             other => Self::internal(other),
         }
     }
@@ -153,6 +154,11 @@ impl From<UploadError> for ApiError {
             UploadError::Cut => Self::bad("the body broke off"),
             UploadError::NoSpace => Self::new(Code::InsufficientStorage),
             UploadError::Lost => Self::new(Code::UploadGone),
+            // Its folder went with its event.
+            UploadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "an upload's file is gone");
+                Self::new(Code::UploadGone)
+            }
             UploadError::Io(error) => Self::internal(error),
             UploadError::Catalog(error) => error.into(),
         }

@@ -1,0 +1,94 @@
+//! What has to go because its time has come, and that it goes.
+
+use findme_common::EventId;
+#[cfg(test)]
+use sqlx::Row;
+
+use super::audit::{self, Actor};
+use super::{Catalog, Result, id_column};
+
+/// Events of which something is due.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Their faces are to be erased.
+    pub(crate) faces: Vec<EventId>,
+    /// They are to be deleted as a whole.
+    pub(crate) events: Vec<EventId>,
+}
+
+impl Catalog {
+    /// What is due at `now` (milliseconds since the epoch).
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn due(&self, now: i64) -> Result<Due> {
+        let list = async |sql: &'static str| {
+            let rows = sqlx::query(sql).bind(now).fetch_all(&self.readers).await?;
+            rows.iter().map(|row| id_column!(row, "id", EventId)).collect::<Result<Vec<_>>>()
+        };
+        Ok(Due {
+            faces: list("SELECT id FROM events WHERE faces_until <= ? AND faces_erased_at IS NULL").await?,
+            events: list("SELECT id FROM events WHERE photos_until <= ?").await?,
+        })
+    }
+
+    /// Looks for no more faces at an event: from here on none is stored.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub(crate) async fn switch_faces_off(&self, event: EventId) -> Result<()> {
+        sqlx::query("UPDATE events SET policy = 'off', version = version + 1 WHERE id = ?")
+            .bind(event.as_bytes().as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Erases every vector of an event, and what was found with them; how many vectors there were. Afterwards no byte of
+    /// them is in the database or its log.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub(crate) async fn erase_faces(&self, event: EventId, now: i64) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let mut vectors = 0;
+        for sql in [
+            "DELETE FROM faces WHERE event = ?",
+            "DELETE FROM suppressions WHERE event = ?",
+            "DELETE FROM enrolments WHERE guest IN (SELECT id FROM guests WHERE event = ?)",
+        ] {
+            vectors += sqlx::query(sql).bind(event.as_bytes().as_slice()).execute(&mut *tx).await?.rows_affected();
+        }
+        sqlx::query("DELETE FROM live WHERE event = ? AND guest IS NOT NULL")
+            .bind(event.as_bytes().as_slice())
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "UPDATE events SET policy = 'off', faces_erased_at = ?, face_epoch = face_epoch + 1, version = version + 1
+             WHERE id = ?",
+        )
+        .bind(now)
+        .bind(event.as_bytes().as_slice())
+        .execute(&mut *tx)
+        .await?;
+        // Photos that waited for models wait no more: they are indexed without faces.
+        sqlx::query("UPDATE jobs SET waiting = 0 WHERE event = ? AND waiting = 1")
+            .bind(event.as_bytes().as_slice())
+            .execute(&mut *tx)
+            .await?;
+        audit::record(&mut tx, event, Actor::Server, "faces-erased", vectors).await?;
+        tx.commit().await?;
+        self.truncate_log().await?;
+        Ok(vectors)
+    }
+
+    /// Actions that were written down about an event, oldest first.
+    #[cfg(test)]
+    pub(crate) async fn audited(&self, event: EventId) -> Result<Vec<(String, String, i64)>> {
+        let rows = sqlx::query("SELECT actor, action, count FROM audit WHERE event = ? ORDER BY id")
+            .bind(event.as_bytes().as_slice())
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+    }
+}
