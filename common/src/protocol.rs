@@ -82,6 +82,8 @@ pub mod path {
     pub const JOIN: &str = "/api/join";
     /// Search by selfie; `DELETE` erases.
     pub const SELFIE: &str = "/api/selfie";
+    /// Never be matched, by selfie; `DELETE` lifts it.
+    pub const NEVER_MATCH: &str = "/api/never-match";
     /// What is held about the guest who asks.
     pub const ME: &str = "/api/me";
     /// Server-sent events: what happens, as it happens, replayed from `Last-Event-ID`.
@@ -406,6 +408,29 @@ pub struct Held {
     pub consents: Vec<Consent>,
     /// Photos that are connected with the guest.
     pub matches: Vec<Match>,
+    /// Whether faces like the guest's are dropped as soon as they are found.
+    #[serde(default)]
+    pub never_matched: bool,
+}
+
+/// Answer of `POST /api/never-match`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NeverMatched {
+    /// Faces in photos of the event that were like the guest's and are searchable no more.
+    pub faces: u64,
+}
+
+/// One open report in `GET /api/photos/reports`: a guest wants this photo taken down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Report {
+    /// The photo; guests do not see it until the photographer shows it again.
+    pub photo: PhotoId,
+    /// File name of the photo.
+    pub name: String,
+    /// When, RFC 3339 in UTC.
+    pub reported_at: String,
 }
 
 /// One recorded consent.

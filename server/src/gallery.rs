@@ -74,6 +74,18 @@ impl Gallery {
         self.faces.is_empty()
     }
 
+    /// Every face that is like the probe, several of one photo too.
+    pub fn faces_like(&self, probe: &Embedding, floor: Threshold) -> Vec<i64> {
+        let (probe, probe_step) = quantise::<32767>(probe);
+        let faces = self.faces.iter().zip(self.vectors.as_chunks::<DIMENSIONS>().0);
+        faces
+            .filter(|(entry, vector)| {
+                floor.admits(Similarity::new(dot(vector, &probe) as f32 * entry.step * probe_step))
+            })
+            .map(|(entry, _)| entry.face)
+            .collect()
+    }
+
     /// Photos with a face that is like one of the probes, best first: each photo once, with its best face, because a
     /// person is in a photo once.
     pub fn search(&self, probes: &[Embedding], floor: Threshold) -> Vec<Candidate> {

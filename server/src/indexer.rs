@@ -86,8 +86,10 @@ impl Indexer {
         });
         let start = Instant::now();
         let guests = self.matching.guests_in(claim.event, &embeddings).await;
-        let find = |enrolments: &[GuestEnrolment]| guests.find(enrolments);
-        if !self.record(&claim, &outcome, &Matcher { pack: guests.pack(), find: &find }).await? {
+        let find = |enrolments: &[GuestEnrolment], unwanted: &[bool]| guests.find(enrolments, unwanted);
+        let unwanted = |suppressed: &[Vec<u8>]| self.matching.unwanted(claim.event, &embeddings, suppressed);
+        let matcher = Matcher { pack: guests.pack(), find: &find, unwanted: &unwanted };
+        if !self.record(&claim, &outcome, &matcher).await? {
             tracing::warn!(photo = %claim.photo, "the lease was lost; the photo is another's, or gone");
             self.sweep(&claim).await?;
         }

@@ -4,6 +4,7 @@
 //! guest is shown is searched anew each time, so that nothing derived is stored and erasing an enrolment erases all.
 
 mod mine;
+mod never;
 mod rematch;
 
 use std::collections::HashMap;
@@ -135,6 +136,20 @@ impl Matching {
         picture: Bytes,
         choice: Option<usize>,
     ) -> Result<SelfieResult, SelfieError> {
+        let (embedding, sealed, pack) = self.looked_at(event, picture, choice).await?;
+        if !self.catalog.enrol(guest, &pack.name, &sealed).await.map_err(MatchError::from)? {
+            return Err(SelfieError::Erased);
+        }
+        Ok(self.find(event, &[embedding]).await?)
+    }
+
+    /// The face that counts in a selfie, in the clear and sealed, and the pack that measured it.
+    async fn looked_at(
+        &self,
+        event: EventId,
+        picture: Bytes,
+        choice: Option<usize>,
+    ) -> Result<(Embedding, Vec<u8>, &'static Pack), SelfieError> {
         let FaceState::Ready(engine, pack) = &self.faces else { return Err(SelfieError::NoModels) };
         let (engine, limits) = (engine.clone(), self.limits);
         let fault = |error: GivenUp| SelfieError::Fault(error.to_string());
@@ -143,10 +158,7 @@ impl Matching {
         let embedding = looked.map_err(fault)??;
         let key = self.vault.key(event).map_err(MatchError::from)?;
         let sealed = key.seal(&embedding.to_bytes()).map_err(MatchError::from)?;
-        if !self.catalog.enrol(guest, &pack.name, &sealed).await.map_err(MatchError::from)? {
-            return Err(SelfieError::Erased);
-        }
-        Ok(self.find(event, &[embedding]).await?)
+        Ok((embedding, sealed, pack))
     }
 
     /// The photos of a guest, by all their enrolments; empty without one.
@@ -293,10 +305,14 @@ impl GuestsIn<'_> {
         self.pack
     }
 
-    /// The guests whose enrolments these faces match, each once, in their better band.
-    pub(crate) fn find(&self, enrolments: &[GuestEnrolment]) -> Vec<(GuestId, LiveKind)> {
+    /// The guests whose enrolments these faces match, each once, in their better band. Faces that are marked as unwanted
+    /// do not count.
+    pub(crate) fn find(&self, enrolments: &[GuestEnrolment], unwanted: &[bool]) -> Vec<(GuestId, LiveKind)> {
         let Some((key, bands)) = &self.known else { return Vec::new() };
-        guests_among(self.faces, &opened(key, enrolments), bands)
+        let counts = |n: usize| !unwanted.get(n).copied().unwrap_or_default();
+        let faces: Vec<_> =
+            self.faces.iter().enumerate().filter(|(n, _)| counts(*n)).map(|(_, face)| face.clone()).collect();
+        guests_among(&faces, &opened(key, enrolments), bands)
     }
 }
 

@@ -159,7 +159,7 @@ impl Catalog {
 }
 
 /// Key and visibility of a photo; `None` when there is no such photo.
-async fn visibility(tx: &mut Tx, event: EventId, id: PhotoId) -> Result<Option<(i64, Visibility)>> {
+pub(super) async fn visibility(tx: &mut Tx, event: EventId, id: PhotoId) -> Result<Option<(i64, Visibility)>> {
     let row = sqlx::query("SELECT seq, visibility FROM photos WHERE event = ? AND id = ?")
         .bind(event.as_bytes().as_slice())
         .bind(id.as_bytes().as_slice())
@@ -168,7 +168,7 @@ async fn visibility(tx: &mut Tx, event: EventId, id: PhotoId) -> Result<Option<(
     row.map(|row| Ok((row.try_get("seq")?, super::word(&row, "visibility")?))).transpose()
 }
 
-async fn set_visibility(tx: &mut Tx, seq: i64, to: Visibility) -> Result<()> {
+pub(super) async fn set_visibility(tx: &mut Tx, seq: i64, to: Visibility) -> Result<()> {
     sqlx::query("UPDATE photos SET visibility = ? WHERE seq = ?")
         .bind(to.as_str())
         .bind(seq)
@@ -189,7 +189,7 @@ async fn resolve_reports(tx: &mut Tx, seq: i64, outcome: Visibility) -> Result<(
 }
 
 /// Tells those who may have seen a photo that it is there no more, and takes back what the log would tell of it again.
-async fn withdraw(tx: &mut Tx, event: EventId, id: PhotoId) -> Result<()> {
+pub(super) async fn withdraw(tx: &mut Tx, event: EventId, id: PhotoId) -> Result<()> {
     let told =
         sqlx::query("DELETE FROM live WHERE event = ? AND photo = ? AND kind IN ('you', 'maybe') RETURNING guest")
             .bind(event.as_bytes().as_slice())

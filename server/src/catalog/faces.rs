@@ -39,8 +39,13 @@ pub(crate) struct EventFaces {
     pub faces: Vec<StoredFace>,
 }
 
-/// Puts these faces in the place of all earlier ones of the photo.
-pub(super) async fn replace(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, faces: &[NewFace]) -> Result<()> {
+/// Puts these faces, but for the unwanted, in the place of all earlier ones of the photo.
+pub(super) async fn replace(
+    tx: &mut Transaction<'static, Sqlite>,
+    claim: &Claim,
+    faces: &[NewFace],
+    unwanted: &[bool],
+) -> Result<()> {
     let gone = sqlx::query("DELETE FROM faces WHERE photo = ?").bind(claim.seq).execute(&mut **tx).await?;
     if gone.rows_affected() > 0 {
         sqlx::query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
@@ -54,7 +59,8 @@ pub(super) async fn replace(tx: &mut Transaction<'static, Sqlite>, claim: &Claim
         .fetch_optional(&mut **tx)
         .await?
         .is_some();
-    for face in faces.iter().filter(|_| wanted) {
+    let kept = faces.iter().enumerate().filter(|(n, _)| wanted && !unwanted.get(*n).copied().unwrap_or_default());
+    for (_, face) in kept {
         sqlx::query("INSERT INTO faces (event, photo, x, y, width, height, score, pack, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
             .bind(claim.event.as_bytes().as_slice())
             .bind(claim.seq)

@@ -19,6 +19,24 @@ pub(crate) struct Guest {
     pub joined_at: i64,
 }
 
+/// What a guest agrees to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be found.
+    Search,
+    /// Never to be found.
+    Never,
+}
+
+impl Purpose {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Search => "search",
+            Self::Never => "never",
+        }
+    }
+}
+
 /// A face vector of some guest of an event, sealed.
 #[derive(Debug, Clone)]
 pub(crate) struct GuestEnrolment {
@@ -88,16 +106,28 @@ impl Catalog {
         }))
     }
 
+    #[cfg(test)]
+    pub(crate) async fn record_consent(&self, guest: GuestId, text: &str, language: &str) -> Result<()> {
+        self.record_consent_to(Purpose::Search, guest, text, language).await
+    }
+
     /// Records that a guest agreed to a text.
     ///
     /// # Errors
     /// When the catalogue cannot be written; then no face may be processed.
-    pub(crate) async fn record_consent(&self, guest: GuestId, text: &str, language: &str) -> Result<()> {
-        sqlx::query("INSERT INTO consents (guest, text, language, given_at) VALUES (?, ?, ?, ?)")
+    pub(crate) async fn record_consent_to(
+        &self,
+        purpose: Purpose,
+        guest: GuestId,
+        text: &str,
+        language: &str,
+    ) -> Result<()> {
+        sqlx::query("INSERT INTO consents (guest, text, language, given_at, purpose) VALUES (?, ?, ?, ?, ?)")
             .bind(guest.as_bytes().as_slice())
             .bind(text)
             .bind(language)
             .bind(now_ms())
+            .bind(purpose.as_str())
             .execute(&self.writer)
             .await?;
         Ok(())

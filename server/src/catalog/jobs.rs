@@ -60,14 +60,19 @@ pub(crate) struct Indexed {
 }
 
 /// From the enrolments of an event to the guests among them who match.
-pub(crate) type FindGuests<'a> = dyn Fn(&[GuestEnrolment]) -> Vec<(GuestId, LiveKind)> + Sync + 'a;
+pub(crate) type FindGuests<'a> = dyn Fn(&[GuestEnrolment], &[bool]) -> Vec<(GuestId, LiveKind)> + Sync + 'a;
+
+/// From the sealed vectors of people who are never matched to whether each face is one of theirs.
+pub(crate) type FindUnwanted<'a> = dyn Fn(&[Vec<u8>]) -> Vec<bool> + Sync + 'a;
 
 /// Finds the guests who are in the photo that is being completed.
 pub(crate) struct Matcher<'a> {
     /// Pack of the photo's faces; enrolments of other packs cannot be compared with them.
     pub(crate) pack: &'a str,
-    /// Which of these enrolments the photo's faces match, and how surely.
+    /// Which of these enrolments the photo's faces match, and how surely; faces that are marked do not count.
     pub(crate) find: &'a FindGuests<'a>,
+    /// Which of the photo's faces nobody may find, in the order of the outcome's faces.
+    pub(crate) unwanted: &'a FindUnwanted<'a>,
 }
 
 /// How a job ends.
@@ -239,10 +244,17 @@ impl Catalog {
         match outcome {
             JobOutcome::Indexed(indexed, faces) => {
                 set_pictures(&mut tx, claim, indexed).await?;
-                super::faces::replace(&mut tx, claim, faces).await?;
+                let unwanted = match faces.first() {
+                    // Read in this transaction: who asks never to be matched from here on has these faces removed.
+                    Some(face) => {
+                        (matcher.unwanted)(&super::suppressions::of_event(&mut tx, claim.event, &face.pack).await?)
+                    }
+                    None => Vec::new(),
+                };
+                super::faces::replace(&mut tx, claim, faces, &unwanted).await?;
                 let first = set_indexed(&mut tx, claim.seq).await?;
                 delete(&mut tx, claim.seq).await?;
-                announce(&mut tx, claim, first, matcher).await?;
+                announce(&mut tx, claim, first, matcher, &unwanted).await?;
             }
             JobOutcome::WaitsForModels(indexed) => {
                 set_pictures(&mut tx, claim, indexed).await?;
@@ -310,6 +322,7 @@ async fn announce(
     claim: &Claim,
     first: bool,
     matcher: &Matcher<'_>,
+    unwanted: &[bool],
 ) -> Result<()> {
     let shown = super::photos::is_shown(tx, claim.seq).await?;
     if first {
@@ -320,7 +333,7 @@ async fn announce(
         return Ok(()); // they are told when it is shown
     }
     let enrolments = super::guests::enrolments_of_event(tx, claim.event, matcher.pack).await?;
-    for (guest, kind) in (matcher.find)(&enrolments) {
+    for (guest, kind) in (matcher.find)(&enrolments, unwanted) {
         super::live::tell_once(tx, claim.event, kind, claim.photo, guest).await?;
     }
     Ok(())

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod privacy;
 mod queue;
 
 struct World {
@@ -60,8 +61,13 @@ impl World {
     }
 
     async fn complete(&self, claim: &Claim, outcome: &JobOutcome) -> Result<bool> {
-        let nobody = |_: &[GuestEnrolment]| Vec::new();
-        self.catalog.complete_job(claim, outcome, &Matcher { pack: "pack", find: &nobody }).await
+        let nobody = |_: &[GuestEnrolment], _: &[bool]| Vec::new();
+        let unwanted = |suppressed: &[Vec<u8>]| match outcome {
+            // A stand-in for likeness: the same bytes.
+            JobOutcome::Indexed(_, faces) => faces.iter().map(|face| suppressed.contains(&face.vector)).collect(),
+            _ => Vec::new(),
+        };
+        self.catalog.complete_job(claim, outcome, &Matcher { pack: "pack", find: &nobody, unwanted: &unwanted }).await
     }
 
     async fn index_all(&self) {

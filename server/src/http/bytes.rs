@@ -152,7 +152,7 @@ struct Sent<'a> {
 }
 
 /// The photo, when this viewer may see it. What belongs to others is not found, and not told from what does not exist.
-async fn find(app: &App, viewer: Viewer, id: &str) -> Result<(PhotoId, Photo), ApiError> {
+pub(super) async fn find(app: &App, viewer: Viewer, id: &str) -> Result<(PhotoId, Photo), ApiError> {
     let nothing = || ApiError::new(Code::NotFound);
     let id: PhotoId = id.parse().map_err(|_| nothing())?;
     let photo = app.catalog.photo(viewer.event(), id).await?.ok_or_else(nothing)?;

@@ -6,27 +6,33 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Query, Request, State};
+use axum::extract::{FromRequest, Multipart, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use findme_common::protocol::{Code, ErasureReceipt, Held, JoinRequest, Joined, SelfieResult, path};
+use findme_common::protocol::{
+    Changed, Code, ErasureReceipt, Held, JoinRequest, Joined, NeverMatched, SelfieResult, path,
+};
 use findme_common::{GuestId, JoinCode, Secret};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
-use super::auth::{COOKIE, Session};
+use super::auth::{COOKIE, Session, Viewer};
+use super::bytes;
 use super::client::Client;
 use super::problem::{ApiError, ApiResult};
 use super::uploads::{answer, pieces, shared};
-use crate::catalog::{Event, Guest};
+use crate::catalog::{Agreed, Event, Guest, Purpose, Reported};
 use crate::clock::{now_ms, rfc3339};
 use crate::limits::Limits;
 use crate::matching::SelfieError;
 
 /// Version of the consent text that the pages show. Changing the text means changing this.
 pub(crate) const CONSENT_TEXT: &str = "2026-11-1";
+
+/// Version of the text of «never match me». Changing the text means changing this.
+pub(crate) const NEVER_TEXT: &str = "2026-11-1";
 
 /// A selfie waits this long for room in memory before its guest is asked to try again.
 const SELFIE_WAIT: Duration = Duration::from_secs(20);
@@ -117,16 +123,77 @@ pub(crate) async fn selfie(
     // A refusal comes before the picture was read: a phone must still get to read it.
     let body = shared(body);
     let request = Request::from_parts(parts, Body::from_stream(pieces(&body)));
-    let result = selfie_inner(app, guest, query, request).await;
-    answer(result.map(IntoResponse::into_response), &body).await
+    let result = selfie_inner(app, guest, Purpose::Search, query, request).await;
+    answer(result, &body).await
+}
+
+/// `POST /api/never-match?consent=yes`: records the consent, then makes faces like the one in the picture findable no
+/// more.
+#[utoipa::path(
+    post, path = path::NEVER_MATCH, tag = "guests", operation_id = "never_match",
+    security(("guest" = [])),
+    params(SelfieQuery),
+    request_body(content((Vec<u8> = "image/jpeg"), (Vec<u8> = "application/octet-stream"), (SelfieForm = "multipart/form-data"))),
+    responses((status = 200, description = "How many faces are searchable no more", body = NeverMatched)),
+)]
+pub(crate) async fn never_match(
+    State(app): State<Arc<App>>,
+    Session(guest): Session,
+    query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = shared(body);
+    let request = Request::from_parts(parts, Body::from_stream(pieces(&body)));
+    let result = selfie_inner(app, guest, Purpose::Never, query, request).await;
+    answer(result, &body).await
+}
+
+/// `DELETE /api/never-match`: lifts it. Faces that were dropped come back when their photos are indexed again.
+#[utoipa::path(
+    delete, path = path::NEVER_MATCH, tag = "guests", operation_id = "lift_never_match",
+    security(("guest" = [])),
+    responses((status = 200, description = "Whether it was set", body = Changed)),
+)]
+pub(crate) async fn lift_never_match(State(app): State<Arc<App>>, Session(guest): Session) -> ApiResult<Json<Changed>> {
+    let lifted = app.catalog.lift_suppression(guest.event, guest.id).await?;
+    Ok(Json(Changed { changed: lifted.into() }))
+}
+
+/// `POST /api/photo/{id}/report`: takes a photo down until its photographer has looked.
+#[utoipa::path(
+    post, path = "/api/photo/{id}/report", tag = "guests", operation_id = "report_photo",
+    security(("guest" = [])),
+    params(("id" = String, Path, description = "Photo id")),
+    responses((status = 200, description = "1 when guests saw it until now", body = Changed)),
+)]
+pub(crate) async fn report(
+    State(app): State<Arc<App>>,
+    Session(guest): Session,
+    Path(id): Path<String>,
+) -> ApiResult<Json<Changed>> {
+    // Only what one may see: the same rule as for its bytes.
+    let (photo, _) = bytes::find(&app, Viewer::Guest(guest), &id).await?;
+    let changed = match app.catalog.report(guest.event, photo, guest.id).await? {
+        Reported::Taken => 1,
+        Reported::Already => 0,
+        Reported::TooMany => {
+            return Err(
+                ApiError::new(Code::TooManyRequests).detail("the photographer has to look at your reports first")
+            );
+        }
+    };
+    app.live.wake();
+    Ok(Json(Changed { changed }))
 }
 
 async fn selfie_inner(
     app: Arc<App>,
     guest: Guest,
+    purpose: Purpose,
     query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
     request: Request,
-) -> ApiResult<Json<SelfieResult>> {
+) -> ApiResult {
     let Query(query) = query.map_err(|_| ApiError::bad("face is a number"))?;
     if query.consent.as_deref() != Some("yes") {
         return Err(ApiError::new(Code::ConsentRequired));
@@ -137,13 +204,23 @@ async fn selfie_inner(
     }
     let language = query.lang.as_deref().map(language).unwrap_or_else(|| accepted_language(request.headers()));
     // Consent is on record before a byte of the picture is looked at.
-    app.catalog.record_consent(guest.id, CONSENT_TEXT, &language).await?;
+    let text = if purpose == Purpose::Search { CONSENT_TEXT } else { NEVER_TEXT };
+    app.catalog.record_consent_to(purpose, guest.id, text, &language).await?;
     // Held until the picture was looked at.
     let _room = reserve(&app.selfie_room, &app.limits, request.headers(), SELFIE_WAIT).await?;
     let picture = tokio::time::timeout(SELFIE_TIME, picture(request, &app)).await;
     let picture = picture.map_err(|_| ApiError::bad("the picture came too slowly"))??;
-    let result = app.matching.enrol_selfie(guest.event, guest.id, picture, query.face).await.map_err(selfie_problem)?;
-    Ok(Json(result))
+    match purpose {
+        Purpose::Search => {
+            let found = app.matching.enrol_selfie(guest.event, guest.id, picture, query.face).await;
+            Ok(Json(found.map_err(selfie_problem)?).into_response())
+        }
+        Purpose::Never => {
+            let agreed = Agreed { text, language: &language };
+            let removed = app.matching.never_match((guest.event, guest.id), picture, query.face, agreed).await;
+            Ok(Json(NeverMatched { faces: removed.map_err(selfie_problem)? }).into_response())
+        }
+    }
 }
 
 fn selfie_problem(error: SelfieError) -> ApiError {
@@ -247,6 +324,7 @@ pub(crate) async fn me(State(app): State<Arc<App>>, Session(guest): Session) -> 
         enrolments: app.catalog.enrolments(guest.id).await?.len() as u64,
         consents: app.catalog.consents(guest.id).await?,
         matches: found.you.into_iter().chain(found.maybe).collect(),
+        never_matched: app.catalog.is_suppressed(guest.id).await?,
     };
     let mut response = Json(held).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -11,6 +11,7 @@ use findme_common::protocol::{
     Code, EventChange, EventCreated, EventItem, EventRequest, Policy, TokenCreated, TokenItem, TokenRequest,
 };
 use findme_common::{EventId, JoinCode};
+use image::ImageEncoder;
 use qrcode::QrCode;
 use qrcode::render::svg;
 
@@ -218,6 +219,36 @@ pub(crate) async fn qr_svg(app: State<Arc<App>>, _: Operator, Path(id): Path<Str
     let code = QrCode::new(app.guest_link(&client, &event.join)).map_err(ApiError::internal)?;
     let picture = code.render::<svg::Color<'_>>().min_dimensions(512, 512).build();
     Ok((NO_STORE, [(header::CONTENT_TYPE, "image/svg+xml")], picture).into_response())
+}
+
+/// `GET /api/admin/events/{id}/qr.png`: the same for programs that know no vectors.
+#[utoipa::path(
+    get, path = "/api/admin/events/{id}/qr.png", tag = "operator", operation_id = "qr_png",
+    security(("operator" = [])),
+    params(("id" = String, Path, description = "Event id")),
+    responses((status = 200, description = "The guests' link as a QR code", body = [u8], content_type = "image/png")),
+)]
+pub(crate) async fn qr_png(app: State<Arc<App>>, _: Operator, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
+    let event = event(&app, &id).await?;
+    let code = QrCode::new(app.guest_link(&headers, &event.join)).map_err(ApiError::internal)?;
+    Ok((NO_STORE, [(header::CONTENT_TYPE, "image/png")], png(&code)?).into_response())
+}
+
+/// Black modules on white, with the quiet zone of four modules that the standard asks for, 1000 pixels wide or more.
+fn png(code: &QrCode) -> ApiResult<Vec<u8>> {
+    let (modules, quiet) = (code.width(), 4);
+    let scale = 1000_usize.div_ceil(modules + 2 * quiet);
+    let side = (modules + 2 * quiet) * scale;
+    let dark = |x: usize, y: usize| {
+        let at = |n: usize| (n / scale).checked_sub(quiet).filter(|n| *n < modules);
+        matches!((at(x), at(y)), (Some(x), Some(y)) if code[(x, y)] == qrcode::Color::Dark)
+    };
+    let pixels: Vec<u8> = (0..side * side).map(|n| if dark(n % side, n / side) { 0 } else { 255 }).collect();
+    let mut bytes = Vec::new();
+    image::codecs::png::PngEncoder::new(&mut bytes)
+        .write_image(&pixels, side as u32, side as u32, image::ExtendedColorType::L8)
+        .map_err(ApiError::internal)?;
+    Ok(bytes)
 }
 
 impl App {

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use findme_common::PhotoId;
-use findme_common::protocol::{Changed, Code, PhotoSelection};
+use findme_common::protocol::{Changed, Code, PhotoSelection, Report};
 
 use super::App;
 use super::auth::Photographer;
@@ -63,6 +63,16 @@ async fn decide(app: &App, machine: Photographer, body: Selection, decision: Dec
     let changed = app.catalog.decide(event, &selection.photos, decision, &recogniser).await?;
     app.live.wake();
     Ok(Json(Changed { changed }))
+}
+
+/// `GET /api/photos/reports`: what guests want taken down and nobody has looked at.
+#[utoipa::path(
+    get, path = "/api/photos/reports", tag = "photographer", operation_id = "reports",
+    security(("photographer" = [])),
+    responses((status = 200, description = "Open reports, oldest first; show, hide or delete resolves them", body = [Report])),
+)]
+pub(crate) async fn reports(app: State<Arc<App>>, machine: Photographer) -> ApiResult<Json<Vec<Report>>> {
+    Ok(Json(app.catalog.reports(machine.0.event).await?))
 }
 
 /// `DELETE /api/photo/{id}`: with everything derived from it; it is not taken again.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
-use findme_common::protocol::{Changed, Code, EventCreated, EventItem, LiveKind, PhotoList, Problem, Visibility};
+use findme_common::protocol::{Changed, Code, EventCreated, EventItem, LiveKind, PhotoList, Problem, Report, Visibility};
 use findme_common::{Digest, PhotoId};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -174,6 +174,9 @@ async fn every_route_asks_who_it_is() {
         ("POST", "/api/photos/show", [401, 401, 401, 400, 400, 401]),
         ("POST", "/api/photos/hide", [401, 401, 401, 400, 400, 401]),
         ("POST", "/api/photos/release", [401, 401, 401, 400, 400, 401]),
+        ("GET", "/api/photos/reports", [401, 401, 401, 200, 200, 401]),
+        ("POST", "/api/never-match", [401, 403, 403, 401, 401, 401]),
+        ("DELETE", "/api/never-match", [401, 200, 200, 401, 401, 401]),
         ("POST", "/api/admin/events", [401, 401, 401, 401, 401, 400]),
         ("GET", "/api/admin/events", [401, 401, 401, 401, 401, 200]),
         ("PATCH", "/api/admin/events/{id}", [401, 401, 401, 401, 401, 400]),
@@ -181,6 +184,7 @@ async fn every_route_asks_who_it_is() {
         ("POST", "/api/admin/events/{id}/tokens", [401, 401, 401, 401, 401, 400]),
         ("DELETE", "/api/admin/events/{id}/tokens/{token}", [401, 401, 401, 401, 401, 404]),
         ("GET", "/api/admin/events/{id}/qr.svg", [401, 401, 401, 401, 401, 200]),
+        ("GET", "/api/admin/events/{id}/qr.png", [401, 401, 401, 401, 401, 200]),
         ("GET", "/api/openapi.json", [200; 6]),
         ("GET", "/livez", [200; 6]),
         ("GET", "/readyz", [200; 6]),
@@ -191,7 +195,9 @@ async fn every_route_asks_who_it_is() {
         ("POST", "/api/admin/jobs/retry", [401, 401, 401, 401, 401, 400]),
         ("POST", "/api/admin/events/{id}/reindex", [401, 401, 401, 401, 401, 400]),
         ("POST", "/api/admin/events/{id}/rematch", [401, 401, 401, 401, 401, 200]),
-        // Last, because it succeeds. Their photographer is not told that the photo is there.
+        // Last, because they succeed. Others see nothing to report.
+        ("POST", "/api/photo/{id}/report", [401, 200, 404, 401, 401, 401]),
+        // Their photographer is not told that the photo is there.
         ("DELETE", "/api/photo/{id}", [401, 401, 401, 200, 404, 401]),
     ];
     // After these rows nothing of our event is left.
@@ -388,4 +394,39 @@ async fn a_held_photo_is_counted_and_shown_only_when_it_is_released() {
         assert_eq!(told, &expected[..changed as usize], "{from:?}");
     }
     assert_eq!(list(guest).await.photos.len(), 1);
+}
+
+#[tokio::test]
+async fn a_reported_photo_is_down_until_its_photographer_has_looked() {
+    let bench = Bench::new().await;
+    let party = bench.party("one").await;
+    let (guest, photographer) = (Some(("cookie", &*party.guest)), Some(("authorization", &*party.photographer)));
+    let path = format!("/api/photo/{}/report", party.photo);
+    let report = async || bench.ask("POST", &path, guest, "").await;
+    let reports = async || bench.ask("GET", "/api/photos/reports", photographer, "").await.json::<Vec<Report>>();
+    let seen = async || bench.ask("GET", "/api/all-photos", guest, "").await.json::<PhotoList>().photos.len();
+    let before = bench.catalog.live_bounds().await.unwrap().end;
+    assert_eq!(report().await.json::<Changed>(), Changed { changed: 1 });
+    let told = bench.catalog.live_after(before, 10).await.unwrap();
+    assert_eq!((told[0].kind, told[0].audience, told.len()), (LiveKind::Removed, Audience::Everyone, 1));
+    assert_eq!((seen().await, reports().await.len(), reports().await[0].photo), (0, 1, party.photo));
+    assert_eq!(report().await.status, StatusCode::NOT_FOUND, "nobody reports what they do not see");
+    let selection = format!("{{\"photos\":[\"{}\"]}}", party.photo);
+    bench.ask("POST", "/api/photos/show", photographer, selection).await;
+    assert_eq!((seen().await, reports().await.len()), (1, 0));
+    // The photographer has decided: the same guest does not take it down again.
+    assert_eq!(report().await.json::<Changed>(), Changed { changed: 0 });
+    assert_eq!(seen().await, 1);
+}
+
+#[tokio::test]
+async fn a_guest_gets_the_original_in_the_same_length_under_another_tag() {
+    let bench = Bench::new().await;
+    let party = bench.party("one").await;
+    let (guest, photographer) = (Some(("cookie", &*party.guest)), Some(("authorization", &*party.photographer)));
+    let path = format!("/api/photo/{}", party.photo);
+    let (theirs, ours) = (bench.ask("GET", &path, guest, "").await, bench.ask("GET", &path, photographer, "").await);
+    assert_eq!(theirs.body.len(), ours.body.len());
+    assert_ne!(theirs.headers["etag"], ours.headers["etag"]);
+    assert!(theirs.headers.get("repr-digest").is_none() && ours.headers.get("repr-digest").is_some());
 }
