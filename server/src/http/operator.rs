@@ -228,9 +228,9 @@ pub(crate) async fn qr_svg(app: State<Arc<App>>, _: Operator, Path(id): Path<Str
     params(("id" = String, Path, description = "Event id")),
     responses((status = 200, description = "The guests' link as a QR code", body = [u8], content_type = "image/png")),
 )]
-pub(crate) async fn qr_png(app: State<Arc<App>>, _: Operator, Path(id): Path<String>, headers: HeaderMap) -> ApiResult {
+pub(crate) async fn qr_png(app: State<Arc<App>>, _: Operator, Path(id): Path<String>, client: Client) -> ApiResult {
     let event = event(&app, &id).await?;
-    let code = QrCode::new(app.guest_link(&headers, &event.join)).map_err(ApiError::internal)?;
+    let code = QrCode::new(app.guest_link(&client, &event.join)).map_err(ApiError::internal)?;
     Ok((NO_STORE, [(header::CONTENT_TYPE, "image/png")], png(&code)?).into_response())
 }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
-use findme_common::protocol::{Changed, Code, EventCreated, EventItem, LiveKind, PhotoList, Problem, Report, Visibility};
+use findme_common::protocol::{
+    Changed, Code, EventCreated, EventItem, LiveKind, PhotoList, Problem, Report, Visibility,
+};
 use findme_common::{Digest, PhotoId};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
