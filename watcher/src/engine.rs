@@ -4,6 +4,7 @@
 //! at every moment in exactly one place: settling, waiting to be read, waiting to be sent, being sent, or done.
 
 use std::cmp::Reverse;
+mod outcomes;
 mod sending;
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -17,16 +18,18 @@ use findme_common::{Digest, EventId};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::arrivals::Arrivals;
 use crate::config::Config;
 use crate::fingerprint::{self, Content, Fingerprint, Reading, Stat};
 use crate::manifest::{FileRecord, Manifest, PhotoRecord};
-use crate::names::{self, Promise};
+use crate::names::Promise;
 use crate::plan::{AfterReading, BeforeReading, after_reading, before_reading};
 use crate::queue::{ByAge, Gate, Job};
-use crate::report::{Event, Report, Totals};
+use crate::report::{Event, Report};
 use crate::server::{Failure, Server};
 use crate::settle::{Settling, Signal, Step, Why};
 use crate::source::{Kind, Sighting};
+use crate::totals::Totals;
 use crate::tus::{Parcel, Received};
 
 /// A file that could not be sent in this run.
@@ -70,6 +73,8 @@ pub(crate) struct Engine {
     /// Skipped paths that are not worth an entry in the manifest.
     unrecorded: HashSet<PathBuf>,
     totals: Totals,
+    /// What became of the photos on the server.
+    pub(crate) arrivals: Arrivals,
     sent_bytes: Arc<AtomicU64>,
     /// Something happened since the last rest.
     pub(crate) restless: bool,
@@ -100,6 +105,7 @@ impl Engine {
             failed: HashMap::new(),
             unrecorded: HashSet::new(),
             totals: Totals::default(),
+            arrivals: Arrivals::default(),
             sent_bytes: Arc::new(AtomicU64::new(0)),
             restless: true,
         }
@@ -108,7 +114,8 @@ impl Engine {
     /// Where everything stands.
     pub(crate) fn totals(&self) -> Totals {
         let on_the_way = self.settling.len() + self.unsent() + self.same_image.len();
-        Totals { failed: self.failed.len() as u64, on_the_way: on_the_way as u64, ..self.totals }
+        let (failed, arrived) = (self.failed.len() as u64, self.arrivals.arrived());
+        Totals { failed, on_the_way: on_the_way as u64, arrived, ..self.totals }
     }
 
     fn unsent(&self) -> usize {
@@ -376,63 +383,5 @@ impl Engine {
             return self.report.tell(&Event::WouldSend { path, bytes: fingerprint.bytes });
         }
         self.queue.push(job.parcel.fingerprint.mtime_ns, job);
-    }
-
-    // ---- outcomes ------------------------------------------------------------------------------
-
-    fn fail(&mut self, path: &Path, stat: Stat, reason: FailReason, detail: &str, digest: Option<Digest>) {
-        self.restless = true;
-        self.uncount_skipped(self.manifest.file(path));
-        // A refused content keeps its digest: the path is known, the content says why it was not taken.
-        let state = match digest {
-            Some(digest) if self.refused.contains_key(&digest) => FileState::Photo { digest, duplicate: false },
-            _ => FileState::Failed(reason),
-        };
-        let record = FileRecord { fingerprint: stat.fingerprint, racy: false, state, seen: true };
-        self.manifest.put_file(path, record);
-        self.failed.insert(path.to_owned(), Failed { stat, digest });
-        self.report.tell(&Event::Failed { path, reason, detail, digest });
-    }
-
-    fn skip(&mut self, path: &Path, reason: SkipReason, fingerprint: Fingerprint) {
-        self.restless = true;
-        self.failed.remove(path);
-        self.uncount_skipped(self.manifest.file(path));
-        let record = FileRecord { fingerprint, racy: false, state: FileState::Skipped(reason), seen: true };
-        self.manifest.put_file(path, record);
-        self.totals.skipped += 1;
-        self.report.tell(&Event::Skipped { path, reason, bytes: fingerprint.bytes });
-    }
-
-    /// Skips what its name or kind excludes, once.
-    fn skip_by_name(&mut self, path: &Path, reason: SkipReason, fingerprint: Fingerprint) {
-        if matches!(reason, SkipReason::Hidden | SkipReason::TemporaryName) {
-            if self.unrecorded.insert(path.to_owned()) {
-                self.totals.skipped += 1;
-                self.report.tell(&Event::Skipped { path, reason, bytes: fingerprint.bytes });
-            }
-            return;
-        }
-        match self.manifest.file(path) {
-            Some(file) if file.state == FileState::Skipped(reason) => self.count_known(path, file.state),
-            _ => self.skip(path, reason, fingerprint),
-        }
-    }
-
-    /// Skips a RAW file; whether a picture lies beside it is looked up once.
-    fn skip_raw(&mut self, path: &Path, fingerprint: Fingerprint) {
-        let state = self.manifest.file(path).filter(|file| file.seen).map(|file| file.state);
-        if matches!(state, Some(FileState::Skipped(SkipReason::Raw | SkipReason::RawOfPair))) {
-            return;
-        }
-        let paired = names::has_picture_beside(path);
-        self.skip_by_name(path, if paired { SkipReason::RawOfPair } else { SkipReason::Raw }, fingerprint);
-    }
-
-    /// A path that was counted as skipped in this run gets another word.
-    fn uncount_skipped(&mut self, before: Option<FileRecord>) {
-        if before.is_some_and(|file| file.seen && matches!(file.state, FileState::Skipped(_))) {
-            self.totals.skipped = self.totals.skipped.saturating_sub(1);
-        }
     }
 }

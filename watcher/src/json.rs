@@ -7,7 +7,9 @@ use findme_common::manifest::{FailReason, PathText, SkipReason};
 use findme_common::{Digest, PhotoId};
 use serde::Serialize;
 
-use crate::report::{Event, Totals};
+use crate::arrivals::Arrived;
+use crate::report::Event;
+use crate::totals::Totals;
 
 /// Version of the lines.
 const VERSION: u8 = 1;
@@ -45,6 +47,8 @@ struct Line<'a> {
     serving: Option<ServingMembers<'a>>,
     #[serde(flatten)]
     totals: Option<TotalMembers>,
+    #[serde(flatten)]
+    arrived: Option<ArrivedMembers>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +91,28 @@ struct TotalMembers {
     left: u64,
 }
 
+/// What the server told of this run's photos, in the summary only. Times are from the file's close until guests could
+/// see the photo.
+#[derive(Serialize)]
+struct ArrivedMembers {
+    indexed: u64,
+    not_indexed: u64,
+    guest_p50_ms: Option<u64>,
+    guest_p95_ms: Option<u64>,
+}
+
+impl ArrivedMembers {
+    fn of(arrived: &Arrived) -> Self {
+        let (half, most) = arrived.to_guests.unzip();
+        Self {
+            indexed: arrived.indexed,
+            not_indexed: arrived.failed,
+            guest_p50_ms: half.map(milliseconds),
+            guest_p95_ms: most.map(milliseconds),
+        }
+    }
+}
+
 impl Line<'_> {
     fn new(kind: Type) -> Self {
         Self {
@@ -99,6 +125,7 @@ impl Line<'_> {
             photo: None,
             serving: None,
             totals: None,
+            arrived: None,
             bytes: None,
             ms: None,
             exit: None,
@@ -162,7 +189,8 @@ pub(crate) fn line(event: &Event<'_>) -> Option<String> {
         },
         Event::Idle(ref totals) => Line::of_totals(Type::Idle, totals),
         Event::Summary { ref totals, exit, took } => {
-            Line { exit: Some(exit), ms: Some(milliseconds(took)), ..Line::of_totals(Type::Summary, totals) }
+            let arrived = Some(ArrivedMembers::of(&totals.arrived));
+            Line { exit: Some(exit), ms: Some(milliseconds(took)), arrived, ..Line::of_totals(Type::Summary, totals) }
         }
         Event::WouldSend { .. } | Event::Notice(_) => return None,
     };
@@ -183,8 +211,12 @@ mod tests {
         let path = Path::new("/a \"b\"\n.jpg");
         let (digest, photo) = (Digest::of(b"hello"), PhotoId::from_bytes([1; 16]));
         let took = Duration::from_millis(12);
-        let totals = Totals { known: 1, uploaded: 2, duplicate: 3, skipped: 4, failed: 5, on_the_way: 6, bytes: 7 };
-        let members = r#""found":21,"known":1,"uploaded":2,"duplicate":3,"skipped":4,"failed":5,"left":6,"bytes":7"#;
+        let to_guests = Some((Duration::from_millis(900), Duration::from_millis(1400)));
+        let arrived = Arrived { indexed: 8, failed: 9, to_guests };
+        let heard = r#""indexed":8,"not_indexed":9,"guest_p50_ms":900,"guest_p95_ms":1400"#;
+        let totals =
+            Totals { known: 1, uploaded: 2, duplicate: 3, skipped: 4, failed: 5, on_the_way: 6, bytes: 7, arrived };
+        let members = r#""found":21,"known":1,"uploaded":2,"duplicate":3,"skipped":4,"failed":5,"left":6"#;
         let path_member = r#""path":"/a \"b\"\n.jpg""#;
         for (event, expected) in [
             (Event::Found { path, bytes: 5 }, format!(r#"{{"v":1,"type":"found",{path_member},"bytes":5}}"#)),
@@ -206,10 +238,10 @@ mod tests {
                 Event::Failed { path, reason: FailReason::Truncated, detail: "", digest: None },
                 format!(r#"{{"v":1,"type":"failed",{path_member},"reason":"truncated","detail":"truncated"}}"#),
             ),
-            (Event::Idle(totals), format!(r#"{{"v":1,"type":"idle",{members}}}"#)),
+            (Event::Idle(totals), format!(r#"{{"v":1,"type":"idle",{members},"bytes":7}}"#)),
             (
                 Event::Summary { totals, exit: 3, took },
-                format!(r#"{{"v":1,"type":"summary",{members},"ms":12,"exit":3}}"#),
+                format!(r#"{{"v":1,"type":"summary",{members},{heard},"bytes":7,"ms":12,"exit":3}}"#),
             ),
         ] {
             assert_eq!(line(&event).unwrap(), expected);

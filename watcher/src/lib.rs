@@ -6,6 +6,7 @@
 //! [`engine`] connects the steps, [`run`](mod@run) drives it; [`command`] is what there is beside watching.
 
 mod args;
+mod arrivals;
 mod command;
 mod config;
 mod engine;
@@ -18,6 +19,7 @@ pub mod fuzzing;
 mod hints;
 mod journal;
 mod json;
+mod listen;
 mod manifest;
 mod names;
 mod pace;
@@ -32,6 +34,7 @@ mod snapshot;
 mod source;
 #[cfg(test)]
 mod stand_in;
+mod totals;
 mod tus;
 #[cfg(feature = "venue")]
 mod venue;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::report::Totals;
+use crate::totals::Totals;
 
 /// The bars of one run.
 #[derive(Debug)]

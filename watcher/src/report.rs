@@ -13,36 +13,10 @@ use findme_common::{Digest, PhotoId};
 use crate::args::Output;
 use crate::json;
 use crate::progress::Bars;
+use crate::totals::{Totals, number, plural, size};
 
 /// Longest silence while work is going on.
 const SILENCE: Duration = Duration::from_secs(10);
-
-/// Where everything stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    /// Received in an earlier run.
-    pub(crate) known: u64,
-    /// Received in this run.
-    pub(crate) uploaded: u64,
-    /// Content that another path holds too.
-    pub(crate) duplicate: u64,
-    pub(crate) skipped: u64,
-    pub(crate) failed: u64,
-    /// Not finished: settling, being read, waiting or being sent.
-    pub(crate) on_the_way: u64,
-    /// Bytes of the photos received in this run.
-    pub(crate) bytes: u64,
-}
-
-impl Totals {
-    fn safe(&self) -> u64 {
-        self.known + self.uploaded
-    }
-
-    pub(crate) fn found(&self) -> u64 {
-        self.known + self.uploaded + self.duplicate + self.skipped + self.failed + self.on_the_way
-    }
-}
 
 /// What a venue prints first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,7 +219,7 @@ impl Report {
         if totals.skipped > 0 {
             line += &format!(", {} skipped", number(totals.skipped));
         }
-        line
+        line + &totals.arrived.words()
     }
 
     fn words(&self, event: &Event<'_>) -> Option<String> {
@@ -288,7 +262,7 @@ impl Report {
                 let rate = totals.bytes as f32 / 1e6 / took.max(0.001);
                 format!(
                     "{} found: {} sent ({}, {took:.1} s, {rate:.1} MB/s), {} known before, {} duplicate, {} skipped, \
-                     {} failed, {} left",
+                     {} failed, {} left{}",
                     number(totals.found()),
                     number(totals.uploaded),
                     size(totals.bytes),
@@ -297,6 +271,7 @@ impl Report {
                     number(totals.skipped),
                     number(totals.failed),
                     number(totals.on_the_way),
+                    totals.arrived.words(),
                 )
             }
             Event::Notice(line) => (*line).to_owned(),
@@ -359,27 +334,6 @@ fn print_line(line: &str) {
     let mut out = io::stdout().lock();
     // The reader may have gone away; the photos matter more.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// 1204 → «1,204»
-fn number(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn plural(n: u64, word: &str) -> String {
-    format!("{} {word}{}", number(n), if n == 1 { "" } else { "s" })
-}
-
-fn size(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 #[cfg(test)]

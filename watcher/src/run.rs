@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::Exit;
 use crate::config::{Config, Destination, snapshot_of};
 use crate::engine::{Engine, Fatal};
+use crate::listen::{Ear, Heard};
 use crate::manifest::{Location, Manifest, OpenError};
 use crate::report::{Event, Report};
 use crate::server::{BuildError, Failure, Rest, Server};
@@ -73,12 +74,14 @@ pub async fn run(config: Config, mut shutdown: watch::Receiver<Shutdown>) -> Res
     let manifest = Arc::new(manifest);
     let (told, guard) = source::start(config.folders.clone(), config.poll).map_err(|error| fatal(&error))?;
     report.tell(&Event::Notice(&beginning(&config, &server)));
+    let ear = (!config.dry_run).then(|| Ear::open(server.clone()));
     let engine = Engine::new(config, server, token.event, Arc::clone(&manifest), report);
     let mut driver = Driver {
         began: Instant::now(),
         engine,
         told,
         guard: Some(guard),
+        ear,
         scanned: false,
         told_idle: false,
         asking: None,
@@ -138,6 +141,8 @@ struct Driver {
     told: mpsc::Receiver<Told>,
     /// `None`: the source was told to end.
     guard: Option<source::Guard>,
+    /// `None`: the server does not tell what becomes of photos.
+    ear: Option<Ear>,
     /// All folders were listed once.
     scanned: bool,
     told_idle: bool,
@@ -182,6 +187,7 @@ impl Driver {
                         return Ok(exit);
                     }
                 }
+                heard = next_heard(&mut self.ear) => self.note(heard),
                 () = until(due) => {}
                 _ = pulse.tick() => self.engine.pulse(),
                 Ok(()) = shutdown.changed() => {
@@ -200,6 +206,21 @@ impl Driver {
             None => return Err((Exit::Fatal, "the folder watcher ended unexpectedly".into())),
         }
         Ok(())
+    }
+
+    /// Takes note of what became of a photo. When nothing is left to hear of, the server is probably at rest: it is asked
+    /// at once.
+    fn note(&mut self, heard: Option<Heard>) {
+        let Some(heard) = heard else {
+            self.ear = None;
+            return;
+        };
+        if self.engine.arrivals.heard(heard, Instant::now())
+            && let Some(asking) = self.asking.take()
+        {
+            asking.abort();
+            self.asked = 0;
+        }
     }
 
     fn wind_down(&mut self, wish: Shutdown) {
@@ -339,6 +360,13 @@ fn ended(fatal: Fatal) -> (Exit, String) {
 async fn answered(asking: &mut Option<Asking>) -> Result<Rest, Failure> {
     match asking {
         Some(task) => task.await.unwrap_or_else(|error| Err(Failure::Away(error.to_string()))),
+        None => pending().await,
+    }
+}
+
+async fn next_heard(ear: &mut Option<Ear>) -> Option<Heard> {
+    match ear {
+        Some(ear) => ear.next().await,
         None => pending().await,
     }
 }

@@ -85,6 +85,7 @@ impl Engine {
         self.failed.retain(|_, failed| failed.digest != Some(*digest));
         self.totals.uploaded += 1;
         self.totals.bytes += fingerprint.bytes;
+        self.arrivals.received(received.photo, job.since);
         self.sent_bytes.fetch_add(fingerprint.bytes, Ordering::Relaxed);
         self.report.tell(&Event::Uploaded {
             path,
