@@ -14,6 +14,7 @@
 //! | `workers` | worker processes beside one that serves: each photo indexed once, whoever is killed |
 //! | `live` | the event stream: a thousand listeners, slow ones, restarts, replay, a log that was cut |
 //! | `commands` | `login`, `status`, `verify`, `doctor`, `withdraw`, `repair` |
+//! | `limits` | limits met by real connections: slow, idle, too many, too long; https; what the log never says |
 //! | `venue` | `--serve`: everything in one process, for guests too |
 //! | `accuracy` | who is found, on an event whose truth is known |
 //! | `browser` | the guests' pages in a real browser, from another network |
@@ -27,6 +28,7 @@ mod browser;
 mod commands;
 mod faults;
 mod kills;
+mod limits;
 mod live;
 mod odd_files;
 mod protocol;

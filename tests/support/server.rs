@@ -97,7 +97,7 @@ impl Server {
         let said = self.said_file();
         let port = wait_for("the server to listen", async || {
             let said = std::fs::read_to_string(&said).unwrap();
-            let line = said.lines().find_map(|line| line.strip_prefix("listening on http://"));
+            let line = said.lines().find_map(|line| line.strip_prefix("listening on http"));
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
                 return Some(Err(format!("the server ended at its start ({status}):\n{}", self.log())));
             }
@@ -128,6 +128,12 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where its metrics are, when they have a listener of their own.
+    pub(crate) fn metrics_url(&self) -> String {
+        let said = std::fs::read_to_string(self.said_file()).unwrap();
+        said.lines().find_map(|line| line.strip_prefix("metrics on ")).expect("it has --metrics-listen").to_owned()
     }
 
     pub(crate) fn data(&self) -> PathBuf {

@@ -163,6 +163,14 @@ impl Catalog {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 
+    /// Whether writes go through, by one that changes nothing.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub(crate) async fn can_be_written(&self) -> Result<()> {
+        self.writer_task.write(|_| Box::pin(async { Ok(()) })).await
+    }
+
     /// Closes all connections, which folds the write-ahead log into the database.
     pub(crate) async fn close(&self) {
         self.readers.close().await;

@@ -1,6 +1,7 @@
 //! Is the process alive, and can it do its work. Neither ever runs a model.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -18,6 +19,9 @@ use crate::metrics::{self, Moment};
 /// A job that could run for this long and does not is a sign that nobody works. Newer photos go first, so a busy server
 /// has jobs that wait for minutes.
 const STUCK_MS: i64 = 600_000;
+
+/// The catalogue's writer is given this long; commits take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `GET /livez`.
 #[utoipa::path(
@@ -38,6 +42,13 @@ struct Ready {
     waiting_for_models: i64,
 }
 
+impl Ready {
+    fn refuse(&mut self, reason: &str) {
+        self.ready = false;
+        self.reasons.push(reason.to_owned());
+    }
+}
+
 /// `GET /readyz`: 503 when uploads could not be taken. Missing models are a reason, not a refusal: photos are stored and
 /// shown, their faces wait.
 #[utoipa::path(
@@ -53,9 +64,17 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
         Ok((queue, waiting)) => (ready.queue, ready.waiting_for_models) = (queue, waiting),
         Err(error) => {
             tracing::error!(%error, "catalogue does not answer");
-            ready.ready = false;
-            ready.reasons.push("the catalogue does not answer".to_owned());
+            ready.refuse("the catalogue does not answer");
         }
+    }
+    let written = tokio::time::timeout(PATIENCE, app.catalog.can_be_written()).await;
+    if !matches!(written, Ok(Ok(()))) {
+        tracing::error!(?written, "the catalogue cannot be written");
+        ready.refuse("the catalogue cannot be written");
+    }
+    if let Err(error) = app.site.vault.knows_events() {
+        tracing::error!(%error, "the keys cannot be read");
+        ready.refuse("the keys cannot be read");
     }
     match app.catalog.oldest_job_age().await {
         Ok(Some(age)) if age > STUCK_MS => {
@@ -65,8 +84,7 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
         Err(error) => tracing::error!(%error, "the queue cannot be looked at"),
     }
     if app.room_for(0).is_err() {
-        ready.ready = false;
-        ready.reasons.push("the disk is full".to_owned());
+        ready.refuse("the disk is full");
     }
     if let Some(problem) = app.matching.faces_problem() {
         ready.reasons.push(problem);

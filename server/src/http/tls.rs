@@ -110,3 +110,40 @@ fn load(files: &TlsFiles) -> anyhow::Result<(Written, TlsAcceptor)> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok((written, TlsAcceptor::from(Arc::new(config))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tls").join(name)
+    }
+
+    /// Writes a pair, as if that long after the epoch.
+    fn put(files: &TlsFiles, certificate: &str, key: &str, at: u64) {
+        for (to, from) in [(&files.certificate, certificate), (&files.key, key)] {
+            std::fs::copy(fixture(from), to).unwrap();
+            let file = std::fs::File::options().write(true).open(to).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(at)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_changed_certificate_is_read_again_and_a_bad_one_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = TlsFiles { certificate: folder.path().join("crt"), key: folder.path().join("key") };
+        put(&files, "one.crt", "one.key", 1000);
+        let tls = Tls::open(files.clone()).unwrap();
+        let in_use = || Arc::as_ptr(tls.acceptor().config());
+        let first = in_use();
+        assert!(!tls.renew().unwrap());
+        put(&files, "two.crt", "one.key", 2000);
+        assert!(tls.renew().is_err(), "a key of another certificate");
+        assert_eq!(in_use(), first, "the old one stays in use");
+        put(&files, "two.crt", "two.key", 3000);
+        assert!(tls.renew().unwrap());
+        assert_ne!(in_use(), first);
+        std::fs::write(&files.certificate, "nothing").unwrap();
+        assert!(Tls::open(files).is_err());
+    }
+}

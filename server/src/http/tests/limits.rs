@@ -244,3 +244,14 @@ async fn a_token_uploads_as_much_as_it_may_and_gets_back_what_came_to_nothing() 
     assert_eq!(create(50_000).await.status, StatusCode::CREATED, "what was freed unfinished is given back");
     assert_eq!(create(1).await.status, StatusCode::FORBIDDEN);
 }
+
+#[tokio::test]
+async fn readiness_says_what_is_wrong() {
+    let bench = Bench::new().await;
+    assert_eq!(bench.ask("GET", "/readyz", None, "").await.status, StatusCode::OK);
+    std::fs::remove_dir_all(bench._folder.path().join("keys")).unwrap();
+    let ready = bench.ask("GET", "/readyz", None, "").await;
+    assert_eq!(ready.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(String::from_utf8(ready.body).unwrap().contains("the keys cannot be read"));
+    assert_eq!(bench.ask("GET", "/livez", None, "").await.status, StatusCode::OK);
+}
