@@ -154,7 +154,10 @@ impl Matching {
         let (engine, limits) = (engine.clone(), self.limits);
         let fault = |error: GivenUp| SelfieError::Fault(error.to_string());
         let turn = self.cpu.turn().await.map_err(fault)?;
+        let start = std::time::Instant::now();
         let looked = self.cpu.run(turn, move || look(&engine, &picture, &limits, choice)).await;
+        let outcome = if matches!(looked, Ok(Ok(_))) { "done" } else { "failed" };
+        crate::metrics::get().stage("selfie", outcome, start.elapsed());
         let embedding = looked.map_err(fault)??;
         let key = self.vault.key(event).map_err(MatchError::from)?;
         let sealed = key.seal(&embedding.to_bytes()).map_err(MatchError::from)?;
