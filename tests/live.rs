@@ -210,3 +210,33 @@ async fn heartbeats_come_through_a_proxy_that_then_cuts_the_line() {
     heard.dedup();
     assert_eq!(heard.len(), 6, "heard twice");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watcher_says_when_guests_could_see_its_photos() {
+    let mut server = Server::start().await;
+    let event = server.create_event("party");
+    let laptop = Laptop::new();
+    let mut watch = laptop.start(laptop.for_event(&event));
+    for n in 0..4 {
+        laptop.put(format!("{n}.jpg"), &small(n));
+    }
+    watch.wait_for("uploaded", 4).await;
+    event.rest().await;
+    // The ear is opened anew after a restart, and what happened before it was open again is heard too.
+    server.kill();
+    laptop.put("late.jpg", &small(9));
+    server.run().await;
+    watch.wait_for("uploaded", 5).await;
+    event.rest().await;
+    watch.wait_for("idle", 1).await;
+    // Idle is the server's word, not the ear's: give the ear the time that its pause may take.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    watch.interrupt();
+    let run = watch.end().await;
+    run.assert_exit(0);
+    let summary = run.lines.iter().find(|line| line["type"] == "summary").unwrap();
+    assert_eq!((&summary["indexed"], &summary["not_indexed"]), (&5.into(), &0.into()), "{summary}");
+    let (half, most) = (summary["guest_p50_ms"].as_u64().unwrap(), summary["guest_p95_ms"].as_u64().unwrap());
+    assert!(half > 0 && half <= most && most < 60_000, "{summary}");
+    say(&format!("live: close to indexed, as the watcher tells it: half within {half} ms"));
+}
