@@ -4,6 +4,7 @@ mod again;
 mod event;
 mod models;
 mod serve;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use again::{ReindexArgs, RematchArgs};
 use event::{EventCommand, TokenCommand};
 use models::ModelsCommand;
 use serve::ServeArgs;
+use upkeep::{BackupArgs, CheckArgs, RestoreArgs, SupportArgs};
 
 /// Stores an event's photos, finds the faces in them, lets each guest find theirs.
 #[derive(Debug, Parser)]
@@ -56,6 +58,14 @@ enum Command {
     Reindex(ReindexArgs),
     /// Tell guests of photos that they were not told of, after thresholds have changed.
     Rematch(RematchArgs),
+    /// Prove that every photo has its file and every file its photo; may run beside a server.
+    Check(CheckArgs),
+    /// Copy everything but the faces to a folder; may run beside a server.
+    Backup(BackupArgs),
+    /// Bring a backup back into a new data folder.
+    Restore(RestoreArgs),
+    /// Facts for whoever helps, without personal data.
+    Support(SupportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +118,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Models(command) => models::models(command).await,
         Command::Reindex(args) => again::reindex(args).await,
         Command::Rematch(args) => again::rematch(args).await,
+        Command::Check(args) => upkeep::check(args).await,
+        Command::Backup(args) => upkeep::backup(args).await,
+        Command::Restore(args) => upkeep::restore(args).await,
+        Command::Support(args) => upkeep::support(args).await,
     }
 }
 

@@ -10,7 +10,9 @@
 //! http::guests, http::lists ← matching (bands) ← gallery (exact search) ←──────────────────────────────────┘
 //! ```
 
+mod backup;
 mod catalog;
+mod check;
 mod cli;
 mod clock;
 mod config;
@@ -29,6 +31,7 @@ mod pulse;
 mod retention;
 mod roles;
 mod store;
+mod support;
 mod uploads;
 mod vault;
 mod zip;
@@ -226,14 +229,7 @@ impl Server {
             uploads.recover().await.context("cannot recover unfinished uploads")?;
             sweep_deleted(&site).await.context("cannot remove the files of deleted photos")?;
         }
-        for event in site.catalog.events().await? {
-            if event.faces_erased_at.is_some() {
-                continue; // its key was destroyed on purpose
-            }
-            if let Err(error) = site.vault.key(event.id) {
-                tracing::error!(event = %event.id, "faces cannot be searched: {error}");
-            }
-        }
+        require_keys(&site, &config.data).await?;
         let faces = load_faces(&config);
         let mut working = None;
         if config.role.works() {
@@ -397,6 +393,20 @@ fn is_absent(file: &Path) -> std::io::Result<bool> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         other => Ok(other?.len() == 0),
     }
+}
+
+/// Stops when the key of an event is not there: its faces cannot be read, and no work on them would ever end.
+async fn require_keys(site: &Site, data: &Path) -> anyhow::Result<()> {
+    for event in site.catalog.keyed_events().await? {
+        if let Err(error) = site.vault.key(event) {
+            anyhow::bail!(
+                "event {event}: {error}. Put the folder of keys back, or run `findme-server check --repair --data {}`: it \
+                 makes a new key and indexes the event's faces again; its guests then take a new selfie",
+                data.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Removes the files of photos whose deletion a crash cut short.

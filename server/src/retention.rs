@@ -61,6 +61,8 @@ impl Site {
         if self.catalog.event(event).await?.is_none() {
             return Ok(false);
         }
+        // A crash after this finds a missing key that is no damage.
+        self.catalog.faces_are_erased(event).await?;
         self.destroy_key(event).await?;
         let store = self.store.clone();
         crate::uploads::blocking(move || store.remove_event(event)).await.context("cannot remove the photos")?;

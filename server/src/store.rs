@@ -9,6 +9,8 @@
 //! DATA/derived/<event>/<photo>.thumb.jpg    480 px, made here
 //! ```
 
+mod survey;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,8 @@ use std::path::{Path, PathBuf};
 use findme_common::digest::Hasher;
 use findme_common::protocol::Kind;
 use findme_common::{EventId, PhotoId, UploadId};
+
+pub(crate) use survey::{Stored, place};
 
 /// Pieces in which files are read back, in bytes.
 const PIECE: usize = 256 * 1024;
@@ -83,7 +87,8 @@ impl PhotoStore {
         Ok(())
     }
 
-    fn staged(&self, upload: UploadId) -> PathBuf {
+    /// Where the bytes of an unfinished upload are.
+    pub(crate) fn staged(&self, upload: UploadId) -> PathBuf {
         self.root.join("staging").join(upload.to_simple())
     }
 

@@ -6,6 +6,7 @@
 mod attention;
 mod audit;
 mod changes;
+mod copy;
 mod curation;
 mod events;
 mod faces;
@@ -20,6 +21,7 @@ mod reports;
 mod retention;
 mod suppressions;
 mod trim;
+mod upkeep;
 mod uploads;
 mod writer;
 
@@ -37,6 +39,7 @@ use sqlx::{Connection, Row, SqlSafeStr, Sqlite, Transaction};
 pub(crate) use attention::Requeue;
 pub(crate) use audit::Actor;
 pub(crate) use changes::Changes;
+pub(crate) use copy::copy_without_faces;
 pub(crate) use curation::{Decision, Recogniser, SealedFaces};
 pub(crate) use events::{Event, Machine, Terms, is_understood};
 pub(crate) use faces::NewFace;
@@ -47,6 +50,7 @@ pub(crate) use photos::{Original, Photo, PhotoFilter};
 pub(crate) use quota::Quota;
 pub(crate) use reports::Reported;
 pub(crate) use suppressions::Agreed;
+pub(crate) use upkeep::Promised;
 pub(crate) use uploads::{Accepted, NewUpload, UploadRow};
 use writer::{Tx, Writer};
 
@@ -68,6 +72,17 @@ pub(crate) enum CatalogError {
     /// The write was taken back: the transaction that it shared could not be committed.
     #[error("the catalogue could not be written: {0}")]
     NotCommitted(String),
+    /// A newer version of the program wrote it.
+    #[error(
+        "the catalogue was written by a newer version of this program (schema {found}, this one knows {known}); use that \
+         version, or restore a backup into another folder. Nothing was changed"
+    )]
+    Newer {
+        /// Its schema.
+        found: i64,
+        /// The newest schema that is known here.
+        known: i64,
+    },
     /// The schema could not be brought up to date.
     #[error("catalogue schema: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -120,6 +135,7 @@ impl Catalog {
 
     /// Like [`Catalog::open`]; at most so many writes share a commit.
     async fn open_sharing(file: &Path, batch: usize) -> Result<Self> {
+        Self::before_migrations(file).await?;
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)

@@ -318,7 +318,7 @@ async fn a_database_of_a_later_version_stops() {
     world.sql("INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (99, 'later', 1, x'00', 0)").await;
     world.catalog.close().await;
     let opened = Catalog::open(&world.dir.path().join("findme.sqlite")).await;
-    assert!(matches!(opened, Err(CatalogError::Migrate(_))), "{opened:?}");
+    assert!(matches!(opened, Err(CatalogError::Newer { found: 99, .. })), "{opened:?}");
 }
 
 #[tokio::test]
