@@ -179,7 +179,7 @@ impl PhotoStore {
         Ok(found)
     }
 
-    /// Writes a derivative whole or not at all. Not synced: it can be made again from the original.
+    /// Writes a derivative whole or not at all, durably: the row that says that it is there is committed after this.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -192,8 +192,12 @@ impl PhotoStore {
     ) -> io::Result<()> {
         let target = self.path(event, photo, rendition);
         let temporary = target.with_extension("part");
-        fs::write(&temporary, bytes)?;
-        fs::rename(&temporary, &target)
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        drop(file);
+        fs::rename(&temporary, &target)?;
+        sync_parent(&target)
     }
 
     /// Removes all files of a photo; those that are not there are no error.
