@@ -15,6 +15,7 @@
 //! | `live` | the event stream: a thousand listeners, slow ones, restarts, replay, a log that was cut |
 //! | `commands` | `login`, `status`, `verify`, `doctor`, `withdraw`, `repair` |
 //! | `limits` | limits met by real connections: slow, idle, too many, too long; https; what the log never says |
+//! | `backup` | a backup while photos come in, brought back; what `support` says |
 //! | `venue` | `--serve`: everything in one process, for guests too |
 //! | `accuracy` | who is found, on an event whose truth is known |
 //! | `browser` | the guests' pages in a real browser, from another network |
@@ -23,6 +24,7 @@
 
 mod accuracy;
 mod away;
+mod backup;
 mod bad_requests;
 mod browser;
 mod commands;

@@ -17,7 +17,7 @@ impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let site = Site::open(dir.path()).await.unwrap();
-        let event = site.create_event(NewEvent { name: "party".into() }).await.unwrap().id;
+        let event = site.create_event(NewEvent::new("party")).await.unwrap().id;
         Self { dir, site, event }
     }
 
@@ -35,6 +35,7 @@ impl World {
             name: "a.jpg".into(),
             replaces: None,
             held: false,
+            token: None,
         };
         let accepted = self.site.catalog.create_upload(UploadId::random().unwrap(), &new).await.unwrap();
         let Accepted::Upload(row) = accepted else { panic!("{accepted:?}") };
