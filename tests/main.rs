@@ -16,6 +16,7 @@
 //! | `commands` | `login`, `status`, `verify`, `doctor`, `withdraw`, `repair` |
 //! | `limits` | limits met by real connections: slow, idle, too many, too long; https; what the log never says |
 //! | `backup` | a backup while photos come in, brought back; what `support` says |
+//! | `sync_order` | bytes, name and row are synced in this order before the answer, by the system calls |
 //! | `venue` | `--serve`: everything in one process, for guests too |
 //! | `accuracy` | who is found, on an event whose truth is known |
 //! | `browser` | the guests' pages in a real browser, from another network |
@@ -36,6 +37,7 @@ mod odd_files;
 mod protocol;
 mod stand_in;
 mod support;
+mod sync_order;
 mod tus;
 mod upload;
 mod venue;
@@ -54,6 +56,9 @@ mod disks;
 mod examine;
 #[path = "harness/figures.rs"]
 mod figures;
+#[allow(dead_code)]
+#[path = "harness/foreign.rs"]
+mod foreign;
 #[path = "harness/full_disk.rs"]
 mod full_disk;
 #[path = "harness/ledger.rs"]
