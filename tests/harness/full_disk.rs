@@ -12,18 +12,24 @@ use crate::support::{Random, Server, not_tested, say};
 /// More than the server keeps free, and room for what is uploaded.
 const MEGABYTES: u64 = 1400;
 
-/// Fills the disk so often.
+/// Fills the disk so often: half of the times of a server that keeps some of it free for itself, half of one that does
+/// not, whose every write may fail.
 pub(crate) async fn run(moments: u64, mut random: Random) {
     if !disks::possible() {
         return not_tested("only root can mount a small disk");
     }
+    round(moments / 2, &["--faces", "off"], &mut random).await;
+    round(moments - moments / 2, &["--faces", "off", "--disk-reserve", "0"], &mut random).await;
+}
+
+async fn round(moments: u64, options: &[&str], random: &mut Random) {
     let disk = Small::of(MEGABYTES);
-    let mut server = Server::idle(&["--faces", "off"]).with_data(&disk.data());
+    let mut server = Server::idle(options).with_data(&disk.data());
     server.run().await;
     let event = server.create_event("full");
     // Small photos: the disk has to hold them all.
     let habits = Habits { kilobytes: 60, slow_one_in: 3, ..Habits::ROUGH };
-    let mut crew = Crew::begin(&event, habits, &mut random);
+    let mut crew = Crew::begin(&event, habits, random);
     let began = Instant::now();
     let (mut kills, mut refused_starts) = (0, 0);
     for _ in 0..moments {
@@ -59,8 +65,9 @@ pub(crate) async fn run(moments: u64, mut random: Random) {
     server.kill();
     let finding = examine::folder(&server.data(), event.id, &crew.ledger).await;
     say(&format!(
-        "full disk: {moments} moments, {kills} kills on a full disk ({refused_starts} starts refused until there was room), \
+        "full disk ({}): {moments} moments, {kills} kills on a full disk ({refused_starts} starts refused until there was room), \
          {:.0} s; {finding}; answers {}",
+        options.join(" "),
         began.elapsed().as_secs_f32(),
         crew.ledger.answers(),
     ));

@@ -28,6 +28,9 @@ use crate::limits::Limits;
 /// Files that connections leave for photos, the catalogue and everything else.
 const FILES_KEPT: u64 = 256;
 
+/// Bytes of a body that are read at once: times the number of uploads.
+const READ_AHEAD: usize = 64 * 1024;
+
 /// What a listener needs to know.
 #[derive(Debug, Clone)]
 pub(crate) struct Terms {
@@ -136,11 +139,14 @@ where
             Ok::<_, Infallible>(response.unwrap_or_else(|never| match never {}))
         }
     });
+    let max_head = usize::try_from(limits.max_head.0).unwrap_or(usize::MAX).max(1024);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time.0)
         .max_headers(64)
-        .max_header_size(usize::try_from(limits.max_head.0).unwrap_or(usize::MAX).max(1024))
+        .max_header_size(max_head)
+        // hyper's own would grow to 400 KiB for each upload that comes fast.
+        .max_buf_size(max_head.max(READ_AHEAD))
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let result = tokio::select! {
