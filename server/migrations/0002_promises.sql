@@ -84,6 +84,9 @@ CREATE TABLE reports (
 CREATE INDEX reports_of_event ON reports (event, id);
 CREATE INDEX reports_of_photo ON reports (photo);
 
+-- Counts of lists are read from this alone.
+CREATE INDEX photos_counts ON photos (event, state, visibility);
+
 -- What was erased, by whom and how much: no names, no faces, no reference that could keep something alive.
 CREATE TABLE audit (
     id     INTEGER PRIMARY KEY AUTOINCREMENT,

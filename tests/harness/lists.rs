@@ -170,12 +170,11 @@ fn script(place: &Path, name: &str, paths: &[String], cookie: &str) -> PathBuf {
 async fn nginx(place: &Path, data: &Path, cookie: &str, port: u16) -> Peer {
     let (name, value) = cookie.split_once('=').unwrap();
     let folder = place.display();
-    // The folder is its owner's alone: the worker has to be the same user.
-    let user = if Path::new("/root").metadata().is_ok() && std::env::var("USER").is_ok_and(|user| user == "root") {
-        "user root;"
-    } else {
-        ""
-    };
+    // The folder is its owner's alone: workers of root's nginx have to be root too.
+    #[cfg(unix)]
+    let user = if std::os::unix::fs::MetadataExt::uid(&data.metadata().unwrap()) == 0 { "user root;" } else { "" };
+    #[cfg(not(unix))]
+    let user = "";
     let config = format!(
         "daemon off; {user} worker_processes auto; pid {folder}/pid; error_log {folder}/errors;
          events {{ worker_connections 256; }}

@@ -25,10 +25,14 @@ mod upkeep;
 mod uploads;
 mod writer;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use findme_common::EventId;
+use findme_common::protocol::Counts;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
@@ -114,6 +118,9 @@ impl CatalogError {
 /// Result of a catalogue method.
 pub(crate) type Result<T> = std::result::Result<T, CatalogError>;
 
+/// By event and list: the event's version, and the counts that it had.
+type Counted = HashMap<(EventId, PhotoFilter), (i64, Counts)>;
+
 /// The photos, uploads, jobs, faces and guests of all events.
 #[derive(Debug, Clone)]
 pub(crate) struct Catalog {
@@ -122,6 +129,8 @@ pub(crate) struct Catalog {
     /// Shares commits between the writes of the upload path, which come in crowds.
     writer_task: Writer,
     readers: SqlitePool,
+    /// Counts of lists, each with the version of its event then.
+    counted: Arc<Mutex<Counted>>,
 }
 
 impl Catalog {
@@ -159,7 +168,7 @@ impl Catalog {
             .acquire_timeout(Duration::from_secs(30))
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
-        Ok(Self { writer_task: Writer::start(writer.clone(), batch), writer, readers })
+        Ok(Self { writer_task: Writer::start(writer.clone(), batch), writer, readers, counted: Arc::default() })
     }
 
     /// Embedded by hand: sqlx's `migrate!` would need its macro crates, which double the build of this crate's tree.

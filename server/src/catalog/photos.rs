@@ -9,7 +9,7 @@ use super::{Catalog, CatalogError, Result, digest, id_column};
 use crate::picture::location::Patches;
 
 /// Who looks at a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum PhotoFilter {
     /// The photographer: everything that was accepted.
     All,
@@ -202,6 +202,24 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn counts(&self, event: EventId, filter: PhotoFilter) -> Result<Counts> {
+        // Read first: what changes while it is counted makes the next version, and is counted again.
+        let version = self.version(event).await?;
+        let known = self.counted.lock().expect("nobody panics with it").get(&(event, filter)).copied();
+        let mut counts = match known {
+            Some((of, counts)) if of == version => counts,
+            _ => self.count(event, filter).await?,
+        };
+        self.counted.lock().expect("nobody panics with it").insert((event, filter), (version, counts));
+        let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE event = ? AND waiting = 0")
+            .bind(event.as_bytes().as_slice())
+            .fetch_one(&self.readers)
+            .await?;
+        counts.runnable = row.try_get::<i64, _>(0)? as u64;
+        Ok(counts)
+    }
+
+    /// Counts anew: linear in the photos of the event.
+    async fn count(&self, event: EventId, filter: PhotoFilter) -> Result<Counts> {
         let mut counts = Counts::default();
         let sql = match filter {
             PhotoFilter::All => "SELECT state, COUNT(*) AS n FROM photos WHERE event = ? GROUP BY state".to_owned(),
@@ -222,11 +240,6 @@ impl Catalog {
         if filter == PhotoFilter::All {
             self.count_unseen(event, &mut counts).await?;
         }
-        let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE event = ? AND waiting = 0")
-            .bind(event.as_bytes().as_slice())
-            .fetch_one(&self.readers)
-            .await?;
-        counts.runnable = row.try_get::<i64, _>(0)? as u64;
         Ok(counts)
     }
 
