@@ -121,6 +121,8 @@ impl Catalog {
     pub(crate) async fn force_visibility(&self, id: PhotoId, to: Visibility) -> Result<()> {
         let query = sqlx::query("UPDATE photos SET visibility = ? WHERE id = ?").bind(to.as_str());
         query.bind(id.as_bytes().as_slice()).execute(&self.writer).await?;
+        // As every change that a list shows.
+        sqlx::query("UPDATE events SET version = version + 1").execute(&self.writer).await?;
         Ok(())
     }
 
