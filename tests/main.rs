@@ -54,6 +54,7 @@ mod crew;
 mod disks;
 #[path = "harness/examine.rs"]
 mod examine;
+#[allow(dead_code)]
 #[path = "harness/figures.rs"]
 mod figures;
 #[allow(dead_code)]

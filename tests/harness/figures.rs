@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+/// A server whose rates are not bounded: what is measured is what it can do.
+pub(crate) const UNLIMITED: [&str; 10] =
+    ["--faces", "off", "--rate-lists", "0", "--rate-bytes", "0", "--rate-uploads", "0", "--rate-address", "0"];
+
 /// Times of requests.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Times(Vec<Duration>);

@@ -11,6 +11,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
 use crate::crew::upload;
+use crate::figures::UNLIMITED;
 use crate::figures::{Memory, Times};
 use crate::foreign::{self, Peer};
 use crate::speed::wrk;
@@ -20,7 +21,7 @@ use crate::wire::{Answer, Wire, head};
 
 /// A list of a hundred as it is sent, then pages of `rows` photos.
 pub(crate) async fn pages(rows: u64) {
-    let mut server = Server::start().await;
+    let mut server = Server::start_with(&UNLIMITED).await;
     let event = server.create_event("list");
     let mut wire = Wire::to(&event.url).await.unwrap();
     for number in 0..100 {
@@ -96,7 +97,7 @@ pub(crate) async fn photo_bytes(photos: u64, seconds: u64, rounds: u64) {
     if !foreign::installed("nginx") || !foreign::installed("wrk") {
         return not_tested("nginx or wrk is not installed");
     }
-    let server = Server::start().await;
+    let server = Server::start_with(&UNLIMITED).await;
     let event = server.create_event("bytes");
     let mut wire = Wire::to(&event.url).await.unwrap();
     let mut ids = Vec::new();

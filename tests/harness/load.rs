@@ -11,6 +11,7 @@ use findme_common::digest::Hasher;
 use findme_common::{Digest, PhotoId};
 use tokio::task::JoinSet;
 
+use crate::figures::UNLIMITED;
 use crate::figures::{Memory, Times};
 use crate::support::{Event, Random, Server, say};
 use crate::wire::{Answer, Wire, head};
@@ -82,7 +83,7 @@ pub(crate) fn tail(number: u64) -> [u8; 16] {
 
 /// `clients` at once, each with one upload of `megabytes`.
 pub(crate) async fn large(clients: u64, megabytes: u64, mut random: Random) {
-    let server = Server::start().await;
+    let server = Server::start_with(&UNLIMITED).await;
     let event = server.create_event("large");
     let idle = Memory::of(server.pid());
     let noise = Noise::of((megabytes as usize) << 20, &mut random);
@@ -121,7 +122,7 @@ pub(crate) async fn large(clients: u64, megabytes: u64, mut random: Random) {
 
 /// So many uploads a second are begun, whatever happens to those before, for so many seconds; each is one request.
 pub(crate) async fn small(rate: u64, seconds: u64, kilobytes: u64, mut random: Random) {
-    let server = Server::start().await;
+    let server = Server::start_with(&UNLIMITED).await;
     let event = server.create_event("small");
     let noise = Noise::of((kilobytes as usize) << 10, &mut random);
     let (began, next) = (Instant::now(), Arc::new(AtomicU64::new(0)));
