@@ -13,6 +13,8 @@ pub struct Config {
     pub data: PathBuf,
     /// What guests' links begin with, for example `https://photos.example`; `None`: taken from each request's `Host`.
     pub public_url: Option<String>,
+    /// Who is responsible for the events, and how to reach them: for the page about privacy.
+    pub contact: Option<String>,
     /// Folder with the model files of the face pack, only read; `None`: `models` in the data folder.
     pub models: Option<PathBuf>,
     /// How faces are found.
@@ -35,6 +37,7 @@ impl Config {
         Self {
             data: data.into(),
             public_url: None,
+            contact: None,
             models: None,
             faces: Faces::default(),
             workers: None,

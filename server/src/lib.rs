@@ -312,6 +312,7 @@ impl Server {
             listeners: Crowd::default(),
             selfie_room: Arc::new(Semaphore::new(http::selfie_units(&limits) as usize)),
             public_url: self.config.public_url.clone(),
+            contact: self.config.contact.clone(),
             trusted_proxies: self.config.trusted_proxies.clone().into(),
             metrics_apart: self.metrics.is_some(),
         }

@@ -59,6 +59,19 @@ export function selfie(picture, language, face) {
 /** Erases what is held about the guest's face. */
 export const erase = () => ask("/api/selfie", { method: "DELETE" });
 
+/** Makes faces like the one in the picture findable no more. Only ever called after the box was ticked. */
+export function neverMatch(picture, language) {
+  const headers = { "Content-Type": picture.type.startsWith("image/") ? picture.type : "application/octet-stream" };
+  const path = `/api/never-match?consent=yes&lang=${encodeURIComponent(language)}`;
+  return ask(path, { method: "POST", body: picture, headers });
+}
+
+/** Lifts it. */
+export const liftNeverMatch = () => ask("/api/never-match", { method: "DELETE" });
+
+/** Takes a photo down until its photographer has looked. */
+export const report = (photo) => ask(`/api/photo/${photo.id}/report`, { method: "POST" });
+
 /** What is held about the guest. */
 export const held = () => ask("/api/me");
 

@@ -91,7 +91,7 @@ part("newer").addEventListener("click", () => {
 });
 viewer.atEnd = more;
 watchEnd();
-keepLooking(look, ["indexed"], (offline) => {
+keepLooking(look, ["indexed", "removed"], (offline) => {
   part("connection").hidden = !offline;
   part("connection").textContent = offline ? say("offline") : "";
 });

@@ -1,7 +1,9 @@
 // The guest's own page: selfie, then the photos that were found, kept up to date while the page is looked at.
 
 import { erase, held, keepLooking, myPhotos } from "./api.js";
+import { sure } from "./ask.js";
 import { Grid } from "./grid.js";
+import { neverForm } from "./never.js";
 import { count, locale, moment, say } from "./say.js";
 import { selfieForm } from "./selfie.js";
 import { Viewer } from "./viewer.js";
@@ -30,6 +32,7 @@ function start() {
     const fresh = you.set(mine);
     maybe.set(photos.filter((photo) => photo.band === "maybe"));
     part("nothing").hidden = mine.length > 0;
+    part("save-all").hidden = mine.length < 2;
     part("maybe-part").hidden = maybe.photos.length === 0;
     const said = mine.length ? [count("photos", mine.length)] : [];
     if (fresh && !first) said.push(count("arrived", fresh));
@@ -48,7 +51,7 @@ function start() {
     return answer.code;
   }
 
-  const lookNow = keepLooking(look, ["you", "maybe"], (offline) => {
+  const lookNow = keepLooking(look, ["you", "maybe", "removed"], (offline) => {
     part("connection").hidden = !offline;
     part("connection").textContent = offline ? say("offline") : "";
   });
@@ -63,6 +66,13 @@ function start() {
     part("found-title").focus({ preventScroll: true });
     lookNow();
   }
+
+  neverForm(() => {
+    showPhotos([]);
+    etag = null;
+    enrolled(false);
+    hideHeld();
+  });
 
   part("new-selfie").addEventListener("click", () => {
     part("found").hidden = true;
@@ -91,6 +101,7 @@ function start() {
       [say("held-vectors"), [number(body.enrolments)]],
       [say("held-consents"), consents.length ? consents : [say("none")]],
       [say("held-matches"), [number(body.matches.length)]],
+      [say("held-never"), [say(body.never_matched ? "yes" : "no")]],
     ]);
     part("held").hidden = false;
     part("show-held").setAttribute("aria-expanded", "true");
@@ -148,14 +159,4 @@ function describe(list, pairs) {
       list.append(dd);
     }
   }
-}
-
-/** Asks in the page's own dialog, or in the browser's where it knows none. */
-function sure(dialog, question) {
-  if (!dialog.showModal) return Promise.resolve(confirm(question));
-  dialog.returnValue = "no";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
 }

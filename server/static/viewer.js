@@ -1,6 +1,7 @@
 // One photo, full screen: arrow keys, swipe, Escape or the phone's back button, and the focus goes back where it was.
 
-import { original, preview, thumb } from "./api.js";
+import { original, preview, report, thumb } from "./api.js";
+import { sure } from "./ask.js";
 import { describe } from "./grid.js";
 import { say, cameraTime, locale } from "./say.js";
 
@@ -22,6 +23,7 @@ export class Viewer {
     this.find(".close").addEventListener("click", () => this.close());
     this.find(".previous").addEventListener("click", () => this.step(-1));
     this.find(".next").addEventListener("click", () => this.step(1));
+    this.find(".report").addEventListener("click", () => this.report());
     dialog.addEventListener("keydown", (event) => {
       if (event.key === "ArrowLeft") this.step(-1);
       else if (event.key === "ArrowRight") this.step(1);
@@ -92,6 +94,7 @@ export class Viewer {
     save.href = original(photo);
     save.download = photo.name;
     this.find(".when").textContent = (photo.taken_at && cameraTime(photo.taken_at)) || "";
+    this.find(".said").hidden = true;
     this.label();
   }
 
@@ -102,6 +105,17 @@ export class Viewer {
     this.find(".previous").disabled = at === 0;
     this.find(".next").disabled = at === of - 1;
     if (at === of - 1) this.atEnd();
+  }
+
+  /** Asks, takes the photo down, and says what came of it. */
+  async report() {
+    const photo = this.grid.photos[this.index()];
+    if (!photo || !(await sure(document.getElementById("report-dialog"), say("report-ask")))) return;
+    const answer = await report(photo);
+    const words = { "ok": "report-done", "not-found": "report-done", "too-many-requests": "report-many" };
+    const said = this.find(".said");
+    said.textContent = say(words[answer.code] || "report-failed");
+    said.hidden = false;
   }
 
   listenForSwipes(stage) {

@@ -21,6 +21,9 @@ pub(super) struct ServeArgs {
     /// What guests' links begin with [default: taken from each request].
     #[arg(long, env = "FINDME_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// Who is responsible for the events, and how to reach them; guests read it on the page about privacy.
+    #[arg(long, env = "FINDME_CONTACT", value_name = "TEXT")]
+    contact: Option<String>,
     #[command(flatten)]
     work: WorkArgs,
     /// What this process does. Any number of workers may index beside one that serves, on the same data folder.
@@ -68,6 +71,7 @@ impl WorkArgs {
 pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config {
         public_url: args.public_url,
+        contact: args.contact,
         limits: args.limits,
         trusted_proxies: args.trusted_proxies,
         tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),

@@ -80,6 +80,8 @@ pub(crate) struct App {
     pub(crate) selfie_room: Arc<Semaphore>,
     /// What guests' links begin with; taken from the request when not set.
     pub(crate) public_url: Option<String>,
+    /// Who is responsible for the events, for guests to read.
+    pub(crate) contact: Option<String>,
     /// Those who are believed what they say about their clients.
     pub(crate) trusted_proxies: Arc<[Network]>,
     /// Whether `/metrics` has a listener of its own.

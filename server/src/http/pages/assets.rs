@@ -30,9 +30,11 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 static ASSETS: &[Asset] = assets! {
     "findme.css": "text/css; charset=utf-8",
     "api.js": SCRIPT,
+    "ask.js": SCRIPT,
     "gallery.js": SCRIPT,
     "grid.js": SCRIPT,
     "me.js": SCRIPT,
+    "never.js": SCRIPT,
     "picture.js": SCRIPT,
     "say.js": SCRIPT,
     "selfie.js": SCRIPT,

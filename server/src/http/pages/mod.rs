@@ -23,6 +23,7 @@ use super::client::Client;
 use super::guests;
 use super::problem::{ApiError, ApiResult};
 use crate::catalog::Event;
+use crate::clock::rfc3339;
 use crate::matching::FaceState;
 use texts::Texts;
 use visit::Visit;
@@ -88,6 +89,7 @@ struct Me {
     t: &'static Texts,
     search: Search,
     enrolled: bool,
+    never_matched: bool,
     gallery_open: bool,
 }
 
@@ -104,7 +106,15 @@ struct Privacy {
     frame: Frame,
     t: &'static Texts,
     faces: bool,
+    faces_erased: bool,
+    /// The operator stated that everyone was told.
+    attested: bool,
     gallery_open: bool,
+    /// Days (ISO 8601) after which the server ends it by itself.
+    faces_until: Option<String>,
+    photos_until: Option<String>,
+    /// Who is responsible, when the operator said so.
+    contact: Option<String>,
 }
 
 #[derive(Debug, Template)]
@@ -227,8 +237,9 @@ async fn me(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
         FaceState::Off => Search::Off,
     };
     let enrolled = !app.catalog.enrolments(guest.id).await?.is_empty();
-    let frame = Frame::new(&visit, Tab::Mine);
-    show(StatusCode::OK, &Me { frame, t: visit.texts, search, enrolled, gallery_open: event.gallery_open })
+    let never_matched = app.catalog.is_suppressed(guest.id).await?;
+    let (frame, gallery_open) = (Frame::new(&visit, Tab::Mine), event.gallery_open);
+    show(StatusCode::OK, &Me { frame, t: visit.texts, search, enrolled, never_matched, gallery_open })
 }
 
 /// `GET /gallery`: all photos of the event.
@@ -244,8 +255,21 @@ async fn gallery(visit: Visit) -> ApiResult {
 async fn privacy(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
     let event = visit.guest.as_ref().map(|(_, event)| event);
     let faces = event.is_none_or(|event| event.faces) && !matches!(app.matching.faces(), FaceState::Off);
-    let gallery_open = event.is_none_or(|event| event.gallery_open);
-    show(StatusCode::OK, &Privacy { frame: Frame::new(&visit, Tab::None), t: visit.texts, faces, gallery_open })
+    let day = |at: fn(&Event) -> Option<i64>| {
+        event.and_then(at).map(|at| rfc3339(at).split('T').next().unwrap_or_default().to_owned())
+    };
+    let page = Privacy {
+        frame: Frame::new(&visit, Tab::None),
+        t: visit.texts,
+        faces,
+        faces_erased: event.is_some_and(|event| event.faces_erased_at.is_some()),
+        attested: event.is_some_and(|event| event.attested_at.is_some()),
+        gallery_open: event.is_none_or(|event| event.gallery_open),
+        faces_until: day(|event| event.faces_until),
+        photos_until: day(|event| event.photos_until),
+        contact: app.contact.clone(),
+    };
+    show(StatusCode::OK, &page)
 }
 
 async fn event_of(app: &App, client: &Client, code: &str) -> Result<Option<Event>, ApiError> {

@@ -97,7 +97,8 @@ mod tests {
     use findme_common::Digest;
 
     use super::*;
-    use crate::http::guests::CONSENT_TEXT;
+    use crate::http::guests::{CONSENT_TEXT, NEVER_TEXT};
+    use crate::retention::{ATTESTED, ATTESTED_VERSION};
 
     /// Everything between `before` and the next quote, in every file of a folder.
     fn asked_for(folder: &str, before: &str) -> BTreeSet<String> {
@@ -164,5 +165,10 @@ mod tests {
         let digest = Digest::of(said.join("\n").as_bytes()).to_string();
         // Whoever changes the text gives it a new version in `guests.rs`, and writes both here.
         assert_eq!((CONSENT_TEXT, &digest[..16]), ("2026-11-1", "3c99ef9ca37a4a93"));
+        let said: Vec<&str> = languages().iter().map(|texts| texts.say("never.text")).collect();
+        let digest = Digest::of(said.join("\n").as_bytes()).to_string();
+        assert_eq!((NEVER_TEXT, &digest[..16]), ("2026-11-1", "1001c569036495b6"));
+        let digest = Digest::of(ATTESTED.as_bytes()).to_string();
+        assert_eq!((ATTESTED_VERSION, &digest[..16]), ("2026-11-1", "887cc602edd36682"));
     }
 }
