@@ -65,6 +65,7 @@ async fn guest(phone: &Phone, site: &Site, assets: &Assets, another_machine: boo
     look(phone, site, assets).await?;
     erase(phone).await?;
     gallery(phone, site).await?;
+    never(phone, site, assets).await?;
     others(phone, site).await?;
     phone.console_is_clean(&["/api/selfie", "/nothing", "/e/0000000000"]).await
 }
@@ -183,8 +184,33 @@ async fn gallery(phone: &Phone, site: &Site) -> anyhow::Result<()> {
     phone.looks_right("gallery").await?;
     phone.click("#all li:last-child a").await?;
     phone.until(&format!("return document.querySelector('.viewer .where').textContent === '{all} of {all}'")).await?;
-    phone.click(".viewer .close").await?;
+    // «Take this photo down»: asked, said, and gone from the page without a reload.
+    phone.click(".viewer .report").await?;
+    phone.looks_right("take-down").await?;
+    phone.click("#report-dialog [value=yes]").await?;
+    phone
+        .until("return !document.querySelector('.viewer .said').hidden || !document.querySelector('#viewer').open")
+        .await?;
+    phone.until(&format!("return document.querySelectorAll('#all li').length === {}", all - 1)).await?;
+    phone
+        .js("const v = document.querySelector('#viewer'); if (v.open) v.querySelector('.close').click()", vec![])
+        .await?;
     phone.until("return !document.querySelector('#viewer').open").await
+}
+
+/// «Never match me»: a tick and a selfie; then not even the same face finds anything, until it is lifted.
+async fn never(phone: &Phone, site: &Site, assets: &Assets) -> anyhow::Result<()> {
+    phone.go(&site.page("/me")).await?;
+    phone.click("#never-open").await?;
+    phone.looks_right("never").await?;
+    phone.click("#never-consent").await?;
+    phone.find("#never-camera").await?.send_keys(&assets.photo(SELFIE)).await?;
+    phone.until("return !document.querySelector('#never-on').hidden").await?;
+    phone.looks_right("never-matched").await?;
+    let held = phone.fetch("GET", "/api/me").await?;
+    ensure!(held["never_matched"] == true && held["enrolments"] == 0, "{held}");
+    phone.click("#never-lift").await?;
+    phone.until("return document.querySelector('#never-on').hidden").await
 }
 
 /// The pages that only say something, and the other language.
