@@ -29,14 +29,16 @@ function show(photos) {
   viewer.refresh();
 }
 
-/** Puts the newest page before what is shown. A gap (more new photos than a page) is filled from the top. */
+/** Puts the newest page in the place of the same stretch of what is shown: new photos come, those taken down go. */
 function prepend(page) {
-  const fresh = newer(page.photos);
-  if (fresh === page.photos.length) {
+  const last = page.photos[page.photos.length - 1];
+  const at = last && page.next ? grid.photos.findIndex((photo) => photo.id === last.id) : -1;
+  if (at < 0) {
+    // Everything there is, or a gap (more new photos than a page), which is filled from the top.
     next = page.next;
     show(page.photos);
   } else {
-    show(page.photos.slice(0, fresh).concat(grid.photos));
+    show(page.photos.concat(grid.photos.slice(at + 1)));
   }
   part("newer").hidden = true;
   waiting = null;
@@ -51,9 +53,9 @@ async function look() {
   const total = page.counts.indexed + page.counts.received;
   part("count").textContent = total ? count("photos", total) : "";
   const fresh = newer(page.photos);
-  if (grid.photos.length === 0 || scrollY < 200) {
+  if (grid.photos.length === 0 || scrollY < 200 || !fresh) {
     prepend(page);
-  } else if (fresh) {
+  } else {
     waiting = page;
     part("newer").textContent = count("newer", fresh);
     part("newer").hidden = false;
