@@ -17,6 +17,7 @@
 //! | `limits` | limits met by real connections: slow, idle, too many, too long; https; what the log never says |
 //! | `backup` | a backup while photos come in, brought back; what `support` says |
 //! | `sync_order` | bytes, name and row are synced in this order before the answer, by the system calls |
+//! | `erasure` | what is erased is in no file any more: by the guest, by «never match me», with its event, when its time has come |
 //! | `venue` | `--serve`: everything in one process, for guests too |
 //! | `accuracy` | who is found, on an event whose truth is known |
 //! | `browser` | the guests' pages in a real browser, from another network |
@@ -29,6 +30,7 @@ mod backup;
 mod bad_requests;
 mod browser;
 mod commands;
+mod erasure;
 mod faults;
 mod kills;
 mod limits;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use findme_common::EventId;
+use findme_common::{EventId, UploadId};
 use tokio_util::sync::CancellationToken;
 
 use crate::Site;
@@ -64,9 +64,24 @@ impl Site {
         // A crash after this finds a missing key that is no damage.
         self.catalog.faces_are_erased(event).await?;
         self.destroy_key(event).await?;
+        let unfinished = self.catalog.unfinished_uploads().await?;
+        let staged: Vec<UploadId> =
+            unfinished.into_iter().filter(|row| row.new.event == event).map(|row| row.id).collect();
+        // The rows go last, so that whoever asks again after a crash finds the event; then what arrived meanwhile.
+        self.remove_files(event, staged.clone()).await?;
+        let there = self.catalog.delete_event(event, actor).await?;
+        self.remove_files(event, staged).await?;
+        Ok(there)
+    }
+
+    /// Removes the photos and pictures of an event, and what arrived of its unfinished uploads.
+    async fn remove_files(&self, event: EventId, staged: Vec<UploadId>) -> anyhow::Result<()> {
         let store = self.store.clone();
-        crate::uploads::blocking(move || store.remove_event(event)).await.context("cannot remove the photos")?;
-        Ok(self.catalog.delete_event(event, actor).await?)
+        let removed = crate::uploads::blocking(move || {
+            staged.into_iter().try_for_each(|upload| store.discard(upload))?;
+            store.remove_event(event)
+        });
+        removed.await.context("cannot remove the photos")
     }
 
     async fn destroy_key(&self, event: EventId) -> anyhow::Result<()> {
