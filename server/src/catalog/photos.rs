@@ -202,6 +202,11 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn counts(&self, event: EventId, filter: PhotoFilter) -> Result<Counts> {
+        // Jobs before photos: whoever is told that nothing is left to do is told of all that was done.
+        let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE event = ? AND waiting = 0")
+            .bind(event.as_bytes().as_slice())
+            .fetch_one(&self.readers)
+            .await?;
         // Read first: what changes while it is counted makes the next version, and is counted again.
         let version = self.version(event).await?;
         let known = self.counted.lock().expect("nobody panics with it").get(&(event, filter)).copied();
@@ -210,10 +215,6 @@ impl Catalog {
             _ => self.count(event, filter).await?,
         };
         self.counted.lock().expect("nobody panics with it").insert((event, filter), (version, counts));
-        let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE event = ? AND waiting = 0")
-            .bind(event.as_bytes().as_slice())
-            .fetch_one(&self.readers)
-            .await?;
         counts.runnable = row.try_get::<i64, _>(0)? as u64;
         Ok(counts)
     }
