@@ -28,8 +28,8 @@ export function neverForm(done) {
     part("never-consent").checked = false;
     complain("");
     if (open) {
-      scrollTo(0, 0);
       part("never-consent").focus({ preventScroll: true });
+      part("never").scrollIntoView();
     }
   }
 
