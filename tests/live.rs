@@ -16,7 +16,7 @@ use crate::support::{Laptop, Server, number, peak_memory, say};
 async fn a_thousand_listeners_hear_everything_once_and_in_order() {
     const PHOTOS: usize = 12;
     let listeners = number("FINDME_LISTENERS", 1000) as usize;
-    let server = Server::start().await;
+    let server = Server::start_with(&["--faces", "off", "--max-listeners", "2000"]).await;
     let event = server.create_event("party");
     let (guest, laptop) = (event.guest().await, Laptop::new());
     let open = async |n: usize| {

@@ -17,7 +17,7 @@ type Acknowledged = Arc<Mutex<HashMap<String, Instant>>>;
 
 /// So many listen while so many photos arrive; each must hear of every photo.
 pub(crate) async fn run(count: u64, photos: u64) {
-    let server = Server::start().await;
+    let server = Server::start_with(&["--faces", "off", "--max-listeners", "2000"]).await;
     let event = server.create_event("live");
     let guest = event.guest().await;
     let idle = Memory::of(server.pid());

@@ -202,9 +202,16 @@ impl Catalog {
         self.writer.close().await;
     }
 
-    /// Folds the write-ahead log into the database: what was erased may still stand in the log.
+    /// Folds the write-ahead log into the database: what was erased may still stand in the log. Readers that hold it are
+    /// waited for (the busy handler's 20 s, twice); then it is said, and the next erasure or the end of the process does it.
     async fn truncate_log(&self) -> Result<()> {
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.writer).await?;
+        for _ in 0..2 {
+            let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.writer).await?;
+            if row.try_get::<i64, _>(0)? == 0 {
+                return Ok(());
+            }
+        }
+        tracing::warn!("readers hold the write-ahead log: what was erased stands in it until the next erasure");
         Ok(())
     }
 
