@@ -61,8 +61,7 @@ impl Site {
         if self.catalog.event(event).await?.is_none() {
             return Ok(false);
         }
-        // A crash after this finds a missing key that is no damage.
-        self.catalog.faces_are_erased(event).await?;
+        self.catalog.begin_deletion(event).await?;
         self.destroy_key(event).await?;
         let unfinished = self.catalog.unfinished_uploads().await?;
         let staged: Vec<UploadId> =
@@ -137,6 +136,13 @@ mod tests {
         assert_eq!(actions, [("server", "faces-erased"), ("server", "event-deleted")]);
 
         assert!(site.enforce(now + 10_000 * DAY_MS).await.unwrap().is_empty());
+        // A deletion that stopped half-way: closed for everybody, and gone on with.
+        let half = site.create_event(NewEvent { photos_days: 0, ..NewEvent::new("half") }).await.unwrap().id;
+        site.catalog.begin_deletion(half).await.unwrap();
+        let event = site.catalog.event(half).await.unwrap().unwrap();
+        assert!(!event.faces && !event.gallery_open && event.closed_at.is_some());
+        assert_eq!(site.enforce(now_ms()).await.unwrap(), [half]);
+        assert!(site.catalog.event(half).await.unwrap().is_none());
         assert!(key(long).exists() && site.catalog.event(long).await.unwrap().is_some());
     }
 }

@@ -221,10 +221,17 @@ impl PhotoStore {
     pub(crate) fn remove_event(&self, event: EventId) -> io::Result<()> {
         for parent in ["derived", "photos"] {
             let parent = self.root.join(parent);
-            match fs::remove_dir_all(parent.join(event.to_simple())) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => sync_dir(&parent)?,
+            let folder = parent.join(event.to_simple());
+            // What was already being written may land while its folder is emptied.
+            let mut tries = 0;
+            loop {
+                match fs::remove_dir_all(&folder) {
+                    Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < 20 => tries += 1,
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => break,
+                }
             }
+            sync_dir(&parent)?;
         }
         Ok(())
     }

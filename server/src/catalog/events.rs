@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use super::audit::{self, Actor};
 use super::{Catalog, CatalogError, Quota, Result, digest, id_column};
 use crate::clock::{DAY_MS, now_ms, parse_rfc3339, rfc3339};
+use crate::retention::LONGEST_DAYS;
 
 /// One occasion.
 #[derive(Debug, Clone)]
@@ -50,13 +51,17 @@ pub(crate) struct Terms {
     pub(crate) photos_until: Option<i64>,
 }
 
-/// The moment that somebody asked for: `None` when it is none, `Some(None)` for «never».
+/// The moment that somebody asked for: `None` when it is none, has passed or is further away than anything may be kept,
+/// `Some(None)` for «never».
 fn moment(until: &Until) -> Option<Option<i64>> {
-    match until {
-        Until::Days(0) => Some(None),
-        Until::Days(days) => Some(Some(now_ms() + i64::from(*days) * DAY_MS)),
-        Until::At(text) => parse_rfc3339(text).map(Some),
-    }
+    let now = now_ms();
+    let at = match until {
+        Until::Days(0) => return Some(None),
+        Until::Days(days) => now + i64::from(*days) * DAY_MS,
+        Until::At(text) => parse_rfc3339(text)?,
+    };
+    let latest = now + i64::from(LONGEST_DAYS) * DAY_MS;
+    (now..=latest).contains(&at).then_some(Some(at))
 }
 
 /// Whether [`Catalog::change_event`] understands a change.

@@ -91,17 +91,27 @@ impl Catalog {
         rows.iter().map(|row| id_column!(row, "id", EventId)).collect()
     }
 
-    /// Records that the faces of an event are being erased, before its key is destroyed: a key that is missing
-    /// afterwards is no damage.
+    /// Records that an event is being deleted, before anything of it goes: it takes no photos, shows guests no gallery and
+    /// looks for no faces; a key that is missing from here on is no damage; and its time has come, so that the server
+    /// itself goes on where a deletion stopped.
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub(crate) async fn faces_are_erased(&self, event: EventId) -> Result<()> {
-        sqlx::query("UPDATE events SET faces_erased_at = COALESCE(faces_erased_at, ?) WHERE id = ?")
-            .bind(now_ms())
-            .bind(event.as_bytes().as_slice())
-            .execute(&self.writer)
-            .await?;
+    pub(crate) async fn begin_deletion(&self, event: EventId) -> Result<()> {
+        let now = now_ms();
+        sqlx::query(
+            "UPDATE events SET policy = 'off', gallery_open = 0, closed_at = COALESCE(closed_at, ?),
+                 faces_erased_at = COALESCE(faces_erased_at, ?), photos_until = MIN(COALESCE(photos_until, ?), ?),
+                 version = version + 1
+             WHERE id = ?",
+        )
+        .bind(now)
+        .bind(now)
+        .bind(now)
+        .bind(now)
+        .bind(event.as_bytes().as_slice())
+        .execute(&self.writer)
+        .await?;
         Ok(())
     }
 

@@ -119,7 +119,7 @@ fn allowed(
     route: &str,
     headers: &HeaderMap,
 ) -> Result<Option<Allowance>, TooSoon> {
-    let by_credential = match (policy(method, route), credential(headers)) {
+    let by_credential = match (policy(method, route), credential(headers, guests_only(route))) {
         (Some(policy), Some(who)) => app.rates.check(policy, who)?,
         // Who shows nothing is refused by the handler.
         _ => None,
@@ -130,10 +130,15 @@ fn allowed(
     Ok(by_credential)
 }
 
+/// Whether only guests are let in, whatever else a request shows.
+fn guests_only(route: &str) -> bool {
+    matches!(route, path::SELFIE | path::NEVER_MATCH | path::MY_PHOTOS | path::MY_PHOTOS_ZIP)
+}
+
 /// What a route counts as.
 fn policy(method: &Method, route: &str) -> Option<Policy> {
     match route {
-        path::SELFIE if method == Method::POST => Some(Policy::Selfies),
+        path::SELFIE | path::NEVER_MATCH if method == Method::POST => Some(Policy::Selfies),
         path::ALL_PHOTOS | path::MY_PHOTOS | path::NAMES => Some(Policy::Lists),
         path::MY_PHOTOS_ZIP => Some(Policy::Bytes),
         "/api/photo/{id}" | "/api/photo/{id}/preview" | "/api/photo/{id}/thumb" if method != Method::DELETE => {

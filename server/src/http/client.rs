@@ -90,7 +90,8 @@ impl Client {
         // From the nearest hop outwards, the first that is no proxy of ours: what lies beyond it, it may have made up.
         let client = said.hops.iter().rev().find(|hop| !hop.is_some_and(is_proxy)).copied().flatten();
         Self {
-            address: client.and_then(counted),
+            // Who hides is counted with the proxy, never with nobody.
+            address: counted(client.unwrap_or(direct)),
             secure: said.scheme.map_or(peer.tls, |scheme| scheme.eq_ignore_ascii_case("https")),
             host: said.host.as_deref().or(host).and_then(valid_host),
             proxied: true,
@@ -150,10 +151,11 @@ impl Forwarded {
             let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
             values.flat_map(|value| value.split(',')).map(|part| part.trim().to_owned()).collect()
         };
-        let standard = all("forwarded");
-        if standard.is_empty() {
+        let (usual, standard) = (all("x-forwarded-for"), all("forwarded"));
+        // One family only, and first the one that proxies write by themselves: the other they pass on from the client.
+        if standard.is_empty() || !usual.is_empty() {
             return Self {
-                hops: all("x-forwarded-for").iter().map(|hop| hop_address(hop)).collect(),
+                hops: usual.iter().map(|hop| hop_address(hop)).collect(),
                 scheme: all("x-forwarded-proto").pop(),
                 host: all("x-forwarded-host").pop(),
             };
@@ -225,8 +227,15 @@ mod tests {
         };
         assert_eq!(Client::of(peer("10.0.0.1"), &headers(&SAID), &trusted), expected);
         let standard = "for=1.2.3.4, for=198.51.100.7;proto=http, For=\"10.0.0.2:99\";Proto=https;host=photos.example";
-        let said = headers(&[("forwarded", standard), ("x-forwarded-for", "9.9.9.9")]);
+        let said = headers(&[("forwarded", standard)]);
         assert_eq!(Client::of(peer("10.0.0.1"), &said, &trusted), expected);
+        // What a client writes beside what the proxy writes counts for nothing.
+        for made_up in ["for=9.9.9.9;proto=http;host=evil.example", "for=unknown", "for=_hidden"] {
+            let said = headers(&[&SAID[..], &[("forwarded", made_up)]].concat());
+            assert_eq!(Client::of(peer("10.0.0.1"), &said, &trusted), expected, "{made_up}");
+        }
+        let hidden = Client::of(peer("10.0.0.1"), &headers(&[("x-forwarded-for", "junk")]), &trusted);
+        assert_eq!(hidden.address, Some([10, 0, 0, 1].into()), "who hides is counted with the proxy");
     }
 
     #[test]

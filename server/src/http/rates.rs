@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue};
 use findme_common::JoinCode;
 use findme_common::protocol::{Code, header as h};
 use governor::clock::{Clock, DefaultClock};
@@ -253,9 +253,10 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who presents a secret, before anybody looked whether it is a good one: the header itself. `None`: nobody.
-pub(crate) fn credential(headers: &HeaderMap) -> Option<&[u8]> {
-    let bearer = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+/// Who presents a secret, before anybody looked whether it is a good one: the header itself. `None`: nobody. Where only
+/// guests are let in, only their cookie counts: a made-up token beside it must not be somebody new.
+pub(crate) fn credential(headers: &HeaderMap, guests_only: bool) -> Option<&[u8]> {
+    let bearer = super::auth::bearer(headers).filter(|_| !guests_only).map(str::as_bytes);
     bearer.or_else(|| super::auth::cookie_text(headers).map(str::as_bytes))
 }
 
@@ -282,6 +283,16 @@ mod tests {
         assert!(refused.wait > Duration::from_secs(1790) && refused.wait <= Duration::from_secs(1800), "{refused:?}");
         assert!(rates.check(Policy::Selfies, "another").is_ok());
         assert_eq!(rates.check(Policy::Lists, "one").unwrap(), None);
+    }
+
+    #[test]
+    fn a_made_up_token_makes_nobody_new() {
+        let mut headers = HeaderMap::from_iter([(axum::http::header::COOKIE, HeaderValue::from_static("findme=one"))]);
+        for made_up in ["x0", "Basic x1", "Bearer x2"] {
+            headers.insert(axum::http::header::AUTHORIZATION, HeaderValue::from_static(made_up));
+            assert_eq!(credential(&headers, true), Some(b"one".as_slice()), "{made_up}");
+        }
+        assert_eq!(credential(&headers, false), Some(b"x2".as_slice()));
     }
 
     #[test]
