@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 
 use crate::support::guest::client;
 use crate::support::photos::{of_size, small};
-use crate::support::{Server, wait_for};
+use crate::support::{Event, Server, signal, wait_for};
 
 async fn connect(server: &Server) -> TcpStream {
-    TcpStream::connect(server.url().rsplit("//").next().unwrap()).await.unwrap()
+    TcpStream::connect(server.address()).await.unwrap()
 }
 
 /// Everything that still comes until the server ends the connection.
@@ -160,4 +160,98 @@ async fn the_log_holds_no_secret_and_no_name() {
     assert_eq!(answered("/e/{code}"), 404);
     assert_eq!(answered("/api/all-photos"), 200);
     assert_eq!(answered("none"), 404);
+}
+
+/// Bytes of half an upload: more than the server gathers before it writes.
+const HALF: usize = 1 << 20;
+
+/// An upload whose first half is on its way, and the connection that carries it.
+async fn half_an_upload(server: &Server, event: &Event) -> (String, TcpStream) {
+    let created = event.request(Method::POST, "/api/uploads").header(header::UPLOAD_LENGTH, 2 * HALF).send();
+    let upload = created.await.unwrap().headers()["location"].to_str().unwrap().to_owned();
+    let mut stream = connect(server).await;
+    let head = format!(
+        "PATCH {upload} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ntus-resumable: 1.0.0\r\nupload-offset: 0\r\n\
+         content-type: application/offset+octet-stream\r\ncontent-length: {}\r\n\r\n",
+        event.token,
+        2 * HALF
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[1; HALF]).await.unwrap();
+    wait_for("the first half to arrive", async || (server.staged().first()? > &0).then_some(())).await;
+    (upload, stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_flight_at_the_end_is_finished_but_not_waited_for_without_end() {
+    let mut server = Server::start_with(&["--faces", "off", "--shutdown-time", "60"]).await;
+    let event = server.create_event("patient");
+    let (_, mut stream) = half_an_upload(&server, &event).await;
+    signal("TERM", server.pid());
+    wait_for("the listener to close", async || TcpStream::connect(server.address()).await.is_err().then_some(())).await;
+    stream.write_all(&[2; HALF]).await.unwrap();
+    let answer = String::from_utf8(rest(&mut stream).await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204") && answer.contains("findme-photo: "), "{answer}");
+    wait_for("the server to end", async || (!server.is_up()).then_some(())).await;
+    assert_eq!(server.published(), 1);
+
+    let mut server = Server::start_with(&["--faces", "off", "--shutdown-time", "0.2", "--body-idle", "3600"]).await;
+    let event = server.create_event("hasty");
+    let (upload, _stalled) = half_an_upload(&server, &event).await;
+    signal("TERM", server.pid());
+    wait_for("the server to end", async || (!server.is_up()).then_some(())).await;
+    assert!(server.log().contains("connections were still open at the deadline"), "{}", server.log());
+    server.kill();
+    server.run().await;
+    let standing = event.request(Method::HEAD, &upload).send().await.unwrap();
+    assert_eq!(standing.status(), StatusCode::OK, "what arrived is taken up where it ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abandoned_upload_is_forgotten() {
+    let mut server = Server::start_with(&["--faces", "off", "--upload-expiry", "3600"]).await;
+    let event = server.create_event("gone");
+    let (upload, stream) = half_an_upload(&server, &event).await;
+    drop(stream);
+    server.kill();
+    server.run().await;
+    let standing = event.request(Method::HEAD, &upload).send().await.unwrap();
+    assert_eq!(standing.status(), StatusCode::OK, "an hour has not gone by");
+    server.kill();
+    let mut server = Server::idle(&["--faces", "off", "--upload-expiry", "0.001"]).with_data(&server.data());
+    server.run().await;
+    let event = event.through(&server.url());
+    wait_for("the upload to be forgotten", async || {
+        let standing = event.request(Method::HEAD, &upload).send().await.unwrap();
+        (standing.status() == StatusCode::NOT_FOUND).then_some(())
+    })
+    .await;
+    wait_for("its bytes to go", async || server.staged().is_empty().then_some(())).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn files_for_photos_are_left_when_connections_take_all_they_may() {
+    // 256 are kept, so that 44 are left for connections.
+    let mut server = Server::idle(&["--faces", "off", "--head-time", "3600"]).through(&["prlimit", "--nofile=300:300"]);
+    server.run().await;
+    assert!(server.log().contains("fewer open files"), "{}", server.log());
+    let event = server.create_event("crowded");
+    let upload = event.request(Method::POST, "/api/uploads").header(header::UPLOAD_LENGTH, 20).send().await.unwrap();
+    assert_eq!(upload.status(), StatusCode::CREATED, "the photographer's connection is one");
+    let mut held = Vec::new();
+    for _ in 0..43 {
+        held.push(connect(&server).await);
+    }
+    let mut waiting = connect(&server).await;
+    waiting.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let photo =
+        event.request(Method::PATCH, upload.headers()["location"].to_str().unwrap()).body(small(1)[..20].to_vec());
+    let photo = photo.header(header::UPLOAD_OFFSET, 0).header("content-type", "application/offset+octet-stream");
+    assert_eq!(photo.send().await.unwrap().status(), StatusCode::NO_CONTENT, "who is in can send");
+    let early = tokio::time::timeout(Duration::ZERO, waiting.read(&mut [0])).await;
+    assert!(early.is_err(), "a connection too many was answered: {early:?}");
+    drop(held.pop());
+    assert!(rest(&mut waiting).await.starts_with(b"HTTP/1.1 200"), "the next has its turn");
+    server.assert_no_faults();
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
 
+use crate::support::guest::client;
 use crate::support::live::Listener;
 use crate::support::photos::jpeg;
 use crate::support::server::command;
@@ -27,7 +29,15 @@ impl Worker {
         let log = File::options().create(true).append(true).open(log).unwrap();
         let mut command = command();
         command.args(["serve", "--role", "worker", "--workers", "1"]).args(options).arg("--data").arg(server.data());
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+        let stdout = if options.contains(&"--metrics-listen") { Stdio::piped() } else { Stdio::null() };
+        Self(command.stdin(Stdio::null()).stdout(stdout).stderr(log).spawn().unwrap())
+    }
+
+    /// Where its metrics are, when it was told to show them.
+    fn metrics_url(&mut self) -> String {
+        let said = BufReader::new(self.0.stdout.take().expect("it has --metrics-listen"));
+        let mut lines = said.lines().map_while(Result::ok);
+        lines.find_map(|line| Some(line.strip_prefix("metrics on ")?.to_owned())).expect("it says so before it works")
     }
 
     fn kill(&mut self) {
@@ -146,8 +156,13 @@ async fn a_worker_that_is_told_to_end_finishes_its_photo_and_another_takes_the_r
     wait_for("a first photo", async || (event.counts().await.indexed > 0).then_some(())).await;
     first.end().await;
     assert_eq!(ask(&mut catalogue, "SELECT COUNT(*) FROM jobs WHERE lease IS NOT NULL").await, 0, "a photo was left");
-    let second = Worker::start(&server, &log, &["--faces", "off"]);
+    let indexed_by_first = ask(&mut catalogue, "SELECT COUNT(*) FROM photos WHERE state = 'indexed'").await;
+    let mut second = Worker::start(&server, &log, &["--faces", "off", "--metrics-listen", "127.0.0.1:0"]);
     assert_eq!(event.rest().await.indexed, 12);
+    let metrics = client().get(second.metrics_url()).send().await.unwrap().text().await.unwrap();
+    let pushed = metrics.lines().find_map(|line| line.strip_prefix("findme_close_to_push_seconds_count "));
+    let own = ask(&mut catalogue, "SELECT COUNT(*) FROM photos").await - indexed_by_first;
+    assert_eq!(pushed.map(|count| count.parse().unwrap()), Some(own), "a worker tells what it did itself: {metrics}");
     second.end().await;
     // Alone on the folder, a killed worker's leases are taken back at once by the next.
     laptop.put("more.jpg", &jpeg(99, 3000, 2000));

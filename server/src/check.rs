@@ -43,6 +43,9 @@ pub(crate) enum Problem {
     /// The key file is there and is no key.
     #[error("event {0}: its key is damaged; put the right one back, or remove it and check again")]
     BadKey(EventId),
+    /// The event's folder of photos is not there: no upload to it could end.
+    #[error("event {0}: its folder is missing")]
+    NoFolder(EventId),
     /// A photo without its file.
     #[error("event {0} photo {1}: {2} is missing")]
     Missing(EventId, PhotoId, What),
@@ -119,6 +122,7 @@ pub(crate) async fn check(
         check.found(Problem::Catalogue(damage)).await?;
     }
     check.keys().await?;
+    check.folders().await?;
     check.photos().await?;
     check.strays().await?;
     check.staged().await?;
@@ -145,6 +149,18 @@ impl Check<'_> {
             // Deleted while it was looked at: no damage.
             if self.site.catalog.keyed_events().await?.contains(&event) {
                 self.found(problem).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn folders(&mut self) -> Result<()> {
+        for event in self.site.catalog.events().await? {
+            let store = self.site.store.clone();
+            let there = blocking(move || store.has_event(event.id)).await?;
+            // Deleted while it was looked at: no damage.
+            if !there && self.site.catalog.event(event.id).await?.is_some() {
+                self.found(Problem::NoFolder(event.id)).await?;
             }
         }
         Ok(())

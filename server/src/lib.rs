@@ -337,8 +337,7 @@ impl Server {
         tasks.spawn(retention::run(self.site.clone(), self.matching.clone(), shutdown.clone()));
         let app = Arc::new(self.app(shutdown.clone()));
         if let Some(listener) = self.metrics.take() {
-            let terms = Terms { limits, trusted_proxies: Arc::default(), tls: None };
-            tasks.spawn(http::serve(listener, http::metrics_router(app.clone()), terms, shutdown.clone()));
+            self.spawn_metrics(&tasks, listener, &app, &shutdown);
         }
         if let Some(tls) = self.tls.clone() {
             tasks.spawn(tls.keep_current(shutdown.clone()));
@@ -349,15 +348,24 @@ impl Server {
         Ok(())
     }
 
-    /// Indexes photos until `shutdown` is cancelled, then finishes those in hand (60 s at most). Listens to nobody.
+    /// Indexes photos until `shutdown` is cancelled, then finishes those in hand (60 s at most). Listens to nobody, except
+    /// for `/metrics` where [`Server::show_metrics_on`] says so.
     ///
     /// # Errors
     /// When a part of the worker died.
-    pub async fn work(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    pub async fn work(mut self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let tasks = self.background(&shutdown);
+        if let Some(listener) = self.metrics.take() {
+            self.spawn_metrics(&tasks, listener, &Arc::new(self.app(shutdown.clone())), &shutdown);
+        }
         shutdown.cancelled().await;
         self.end(tasks, Duration::from_secs(60)).await;
         Ok(())
+    }
+
+    fn spawn_metrics(&self, tasks: &TaskTracker, listener: TcpListener, app: &Arc<App>, shutdown: &CancellationToken) {
+        let terms = Terms { limits: self.config.limits, trusted_proxies: Arc::default(), tls: None };
+        tasks.spawn(http::serve(listener, http::metrics_router(app.clone()), terms, shutdown.clone()));
     }
 
     /// What goes on whoever asks: indexing, and hearing of other processes.

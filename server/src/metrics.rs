@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     stages: Timings<Labels<2>>,
     faces: Family<Labels<1>, Counter>,
     searches: Timings<Labels<1>>,
+    close_to_push: Histogram,
     selfies: Family<Labels<1>, Counter>,
     rate_limited: Family<Labels<1>, Counter>,
     listeners: Gauge,
@@ -75,6 +76,7 @@ impl Metrics {
             stages: Family::new_with_constructor(timing),
             faces: Family::default(),
             searches: Family::new_with_constructor(timing),
+            close_to_push: timing(),
             selfies: Family::default(),
             rate_limited: Family::default(),
             listeners: Gauge::default(),
@@ -92,6 +94,9 @@ impl Metrics {
         all.register("findme_stage_duration_seconds", "Stages of indexing", this.stages.clone());
         all.register("findme_faces", "Faces by what became of them", this.faces.clone());
         all.register("findme_search_seconds", "Searches of an event's faces", this.searches.clone());
+        let close_to_push =
+            "From the beginning of a photo's upload, which follows the close of its file, to its live event";
+        all.register("findme_close_to_push_seconds", close_to_push, this.close_to_push.clone());
         all.register("findme_selfies", "Selfies by outcome", this.selfies.clone());
         all.register("findme_rate_limited", "Requests that came too soon, by policy", this.rate_limited.clone());
         all.register("findme_sse_connections", "Open live listeners", this.listeners.clone());
@@ -138,6 +143,11 @@ impl Metrics {
     /// A search ended.
     pub(crate) fn search(&self, engine: &'static str, took: Duration) {
         self.searches.get_or_create(&[("engine", engine)]).observe(took.as_secs_f64());
+    }
+
+    /// A photo is told to its guests, so long after its upload began.
+    pub(crate) fn close_to_push(&self, took: Duration) {
+        self.close_to_push.observe(took.as_secs_f64());
     }
 
     /// A selfie was answered.
@@ -232,6 +242,7 @@ mod tests {
         metrics.upload_bytes(1000);
         metrics.stage("detect", "done", Duration::from_millis(30));
         metrics.rate_limited("selfies");
+        metrics.close_to_push(Duration::from_millis(700));
         let open = metrics.listener();
         let text =
             metrics.render(Moment { queue: 5, waiting_for_models: 2, oldest_job: Some(1.5), disk_free: Some(7) });
@@ -242,6 +253,7 @@ mod tests {
             "findme_queue_depth{stage=\"index\"} 3",
             "findme_queue_oldest_age_seconds{stage=\"index\"} 1.5",
             "findme_rate_limited_total{policy=\"selfies\"} 1",
+            "findme_close_to_push_seconds_count 1",
             "findme_sse_connections 1",
             "findme_disk_free_bytes 7",
         ] {

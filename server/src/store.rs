@@ -87,6 +87,15 @@ impl PhotoStore {
         Ok(())
     }
 
+    /// Whether an event has its folders.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub(crate) fn has_event(&self, event: EventId) -> io::Result<bool> {
+        let there = |parent: &str| self.root.join(parent).join(event.to_simple()).try_exists();
+        Ok(there("photos")? && there("derived")?)
+    }
+
     /// Where the bytes of an unfinished upload are.
     pub(crate) fn staged(&self, upload: UploadId) -> PathBuf {
         self.root.join("staging").join(upload.to_simple())

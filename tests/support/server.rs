@@ -130,6 +130,11 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Where it listens, without a scheme.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// Where its metrics are, when they have a listener of their own.
     pub(crate) fn metrics_url(&self) -> String {
         let said = std::fs::read_to_string(self.said_file()).unwrap();

@@ -241,6 +241,7 @@ impl Catalog {
         if held.rows_affected() == 0 {
             return Ok(false);
         }
+        let mut begun = None;
         match outcome {
             JobOutcome::Indexed(indexed, faces) => {
                 set_pictures(&mut tx, claim, indexed).await?;
@@ -254,6 +255,7 @@ impl Catalog {
                 super::faces::replace(&mut tx, claim, faces, &unwanted).await?;
                 let first = set_indexed(&mut tx, claim.seq).await?;
                 delete(&mut tx, claim.seq).await?;
+                begun = if first { upload_begun(&mut tx, claim).await? } else { None };
                 announce(&mut tx, claim, first, matcher, &unwanted).await?;
             }
             JobOutcome::WaitsForModels(indexed) => {
@@ -268,6 +270,10 @@ impl Catalog {
         }
         super::photos::bump(&mut tx, claim.event).await?;
         tx.commit().await?;
+        if let Some(begun) = begun {
+            let took = Duration::from_millis(u64::try_from(now_ms() - begun).unwrap_or(0));
+            crate::metrics::get().close_to_push(took);
+        }
         Ok(true)
     }
 
@@ -337,6 +343,16 @@ async fn announce(
         super::live::tell_once(tx, claim.event, kind, claim.photo, guest).await?;
     }
     Ok(())
+}
+
+/// When the first upload of a photo was created; `None` when it was forgotten since.
+async fn upload_begun(tx: &mut Transaction<'static, Sqlite>, claim: &Claim) -> Result<Option<i64>> {
+    let row = sqlx::query("SELECT MIN(created_at) FROM uploads WHERE event = ? AND photo = ?")
+        .bind(claim.event.as_bytes().as_slice())
+        .bind(claim.photo.as_bytes().as_slice())
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(row.try_get(0)?)
 }
 
 async fn set_pictures(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, indexed: &Indexed) -> Result<()> {

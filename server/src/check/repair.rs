@@ -21,6 +21,11 @@ pub(super) async fn repair(site: &Site, problem: &Problem) -> Result<Option<Stri
             let lost = site.catalog.begin_faces_anew(*event).await?;
             Some(format!("made a new key; its faces are indexed again, {lost} guests must take a new selfie"))
         }
+        Problem::NoFolder(event) => {
+            let (store, event) = (site.store.clone(), *event);
+            blocking(move || store.create_event(event)).await.context("cannot make the folder")?;
+            Some("made".to_owned())
+        }
         Problem::Missing(event, photo, What(rendition)) => {
             site.catalog.lose(*event, *photo, *rendition).await?;
             Some("it is taken again when the photographer sends it".to_owned())

@@ -79,6 +79,15 @@ async fn a_sound_folder_has_no_problems() {
 }
 
 #[tokio::test]
+async fn a_missing_folder_is_made_again() {
+    let world = World::new().await;
+    for parent in ["photos", "derived"] {
+        std::fs::remove_dir(world.dir.path().join(parent).join(world.event.to_simple())).unwrap();
+        world.assert_repaired(Problem::NoFolder(world.event)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_missing_original_is_taken_again() {
     let world = World::new().await;
     let photo = world.photo(b"one").await;

@@ -79,30 +79,36 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     };
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on_signal(shutdown.clone()));
-    if args.role == Role::Worker {
-        let server = Server::open(config).await?;
-        if let Some(problem) = server.faces_problem() {
-            tracing::warn!("{problem}");
-        }
-        // On standard output, for programs that start workers.
-        println!("working");
-        return server.work(shutdown).await;
-    }
     let scheme = if config.tls.is_some() { "https" } else { "http" };
-    let listener = bind(args.listen, "--listen").await?;
+    let listener = match args.role {
+        Role::Worker => None,
+        Role::All | Role::Web => Some(bind(args.listen, "--listen").await?),
+    };
     let metrics = match args.metrics_listen {
         Some(address) => Some(bind(address, "--metrics-listen").await?),
         None => None,
     };
     let mut server = Server::open(config).await?;
-    show_operator_token(server.first_operator_token());
     if let Some(problem) = server.faces_problem() {
         tracing::warn!("{problem}");
     }
-    // On standard output, for programs that start the server on port 0.
+    // What follows on standard output is for programs that start servers on port 0.
+    let announce_metrics = |metrics: &TcpListener| -> std::io::Result<()> {
+        println!("metrics on http://{}{}", metrics.local_addr()?, findme_common::protocol::path::METRICS);
+        Ok(())
+    };
+    let Some(listener) = listener else {
+        println!("working");
+        if let Some(metrics) = metrics {
+            announce_metrics(&metrics)?;
+            server.show_metrics_on(metrics);
+        }
+        return server.work(shutdown).await;
+    };
+    show_operator_token(server.first_operator_token());
     println!("listening on {scheme}://{}", listener.local_addr()?);
     if let Some(metrics) = metrics {
-        println!("metrics on http://{}{}", metrics.local_addr()?, findme_common::protocol::path::METRICS);
+        announce_metrics(&metrics)?;
         server.show_metrics_on(metrics);
     }
     server.serve(listener, shutdown).await
