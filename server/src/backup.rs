@@ -54,11 +54,17 @@ pub(crate) struct Manifest {
     pub(crate) missing: u64,
 }
 
-/// Makes or renews the backup in `to`, beside a serving server or without one.
+/// Makes or renews the backup in `to`, beside a serving server or without one. `progress` is told how many photos of how
+/// many are copied.
 ///
 /// # Errors
 /// When the data cannot be read, or `to` cannot be written or holds something else.
-pub(crate) async fn backup(site: &Site, data: &Path, to: &Path) -> Result<Manifest> {
+pub(crate) async fn backup(
+    site: &Site,
+    data: &Path,
+    to: &Path,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Manifest> {
     let begun = now_ms();
     begin_in(to)?;
     let name = format!("catalogue-{begun}.sqlite");
@@ -70,13 +76,16 @@ pub(crate) async fn backup(site: &Site, data: &Path, to: &Path) -> Result<Manife
     for event in copy.events().await? {
         target.create_event(event.id)?;
     }
-    let mut after = 0;
+    let (mut after, mut done) = (0, 0);
+    let (total, _) = copy.totals().await?;
     loop {
         let page = copy.promises(after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.seq;
         for promised in page {
             missing += copy_photo(site, &copy, &target, promised, &mut kept).await?;
+            done += 1;
+            progress(done, total.max(done));
         }
     }
     let events = copy.events().await?;
@@ -218,11 +227,15 @@ pub(crate) struct Restored {
 }
 
 /// Brings a backup back into a new data folder. The catalogue comes last, so that a restore that is broken off is no
-/// data folder.
+/// data folder. `progress` is told how many photos of how many are copied, and then how many are compared.
 ///
 /// # Errors
 /// When the backup is incomplete or damaged, or `data` holds something.
-pub(crate) async fn restore(from: &Path, data: &Path) -> Result<Restored> {
+pub(crate) async fn restore(
+    from: &Path,
+    data: &Path,
+    mut progress: impl FnMut(u64, u64) + Copy + Send + 'static,
+) -> Result<Restored> {
     let manifest = read_manifest(from)?;
     private_dir(data)?;
     ensure!(fs::read_dir(data)?.next().is_none(), "{} is not empty; name a new folder with --data", data.display());
@@ -234,7 +247,10 @@ pub(crate) async fn restore(from: &Path, data: &Path) -> Result<Restored> {
     File::open(&part)?.sync_all()?;
     let (source, target) = (from.join("photos"), PhotoStore::open(data)?);
     let folder = data.join("photos");
-    blocking(move || copy_folders(&source, &folder)).await.context("cannot copy the photos")?;
+    let photos = manifest.photos;
+    blocking(move || copy_folders(&source, &folder, |done| progress(done.min(photos), photos)))
+        .await
+        .context("cannot copy the photos")?;
     let copy = Catalog::open(&part).await?;
     let events: Vec<EventId> = copy.events().await?.into_iter().map(|event| event.id).collect();
     let vault = crate::vault::Vault::open(&data.join("keys"))?;
@@ -251,7 +267,7 @@ pub(crate) async fn restore(from: &Path, data: &Path) -> Result<Restored> {
     let site = Site::open(data).await?;
     let mut problems = Vec::new();
     let mut report = |problem: &check::Problem, _: Option<&str>| problems.push(problem.to_string());
-    check::check(&site, Depth::Digests, false, &mut report, &mut |_, _| {}).await?;
+    check::check(&site, Depth::Digests, false, &mut report, &mut progress).await?;
     site.close().await;
     Ok(Restored { manifest, problems })
 }
@@ -269,8 +285,9 @@ fn read_manifest(from: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// Copies, never links: a folder that is worked in shares nothing with its backup.
-fn copy_folders(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies, never links: a folder that is worked in shares nothing with its backup. Tells how many files are done.
+fn copy_folders(from: &Path, to: &Path, mut progress: impl FnMut(u64)) -> io::Result<()> {
+    let mut done = 0;
     for event in fs::read_dir(from)? {
         let event = event?;
         let target = to.join(event.file_name());
@@ -280,6 +297,8 @@ fn copy_folders(from: &Path, to: &Path) -> io::Result<()> {
             let copy = target.join(file.file_name());
             fs::copy(file.path(), &copy)?;
             File::open(&copy)?.sync_all()?;
+            done += 1;
+            progress(done);
         }
         sync_dir(&target)?;
     }

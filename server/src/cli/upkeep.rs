@@ -57,6 +57,15 @@ async fn existing(data: &Path) -> Result<Site> {
     Site::open(data).await
 }
 
+/// Shows on a terminal how many of how many photos are done; ends the line with the last of them.
+fn progress(done: u64, of: u64) {
+    if std::io::stderr().is_terminal() && (done.is_multiple_of(50) || done == of) {
+        let end = if done == of { "\n" } else { "" };
+        eprint!("\r{:>3} %  {done} of {of} photos{end}", done * 100 / of.max(1));
+        let _ = std::io::stderr().flush();
+    }
+}
+
 /// Says what is wrong, one line each, and a summary.
 pub(super) async fn check(args: CheckArgs) -> Result<()> {
     let data = folder(args.data)?;
@@ -64,23 +73,13 @@ pub(super) async fn check(args: CheckArgs) -> Result<()> {
     ensure!(!args.repair || !roles::somebody_works(&data)?, "workers index in {}; stop them first", data.display());
     let site = existing(&data).await?;
     let depth = if args.shallow { Depth::Lengths } else { Depth::Digests };
-    let terminal = std::io::stderr().is_terminal();
     let mut report = |problem: &check::Problem, done: Option<&str>| match done {
         Some(done) => println!("{problem}: {done}"),
         None => println!("{problem}"),
     };
-    let mut progress = |done: u64, of: u64| {
-        if terminal && (done.is_multiple_of(50) || done == of) {
-            eprint!("\r{:>3} %  {done} of {of} photos", done * 100 / of.max(1));
-            let _ = std::io::stderr().flush();
-        }
-    };
     let summary = check::check(&site, depth, args.repair, &mut report, &mut progress).await;
     site.close().await;
     let summary = summary?;
-    if terminal {
-        eprintln!();
-    }
     println!(
         "{} photos, {} bytes read: {} problems, {} repaired",
         summary.photos, summary.bytes, summary.problems, summary.repaired
@@ -96,7 +95,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<()> {
 pub(super) async fn backup(args: BackupArgs) -> Result<()> {
     let data = folder(args.data)?;
     let site = existing(&data).await?;
-    let made = backup::backup(&site, &data, &args.dir).await;
+    let made = backup::backup(&site, &data, &args.dir, &mut progress).await;
     site.close().await;
     let made = made?;
     println!(
@@ -114,7 +113,7 @@ pub(super) async fn backup(args: BackupArgs) -> Result<()> {
 
 /// Brings a backup back.
 pub(super) async fn restore(args: RestoreArgs) -> Result<()> {
-    let restored = backup::restore(&args.dir, &args.data).await?;
+    let restored = backup::restore(&args.dir, &args.data, progress).await?;
     restored.problems.iter().for_each(|problem| println!("{problem}"));
     println!(
         "{} events and {} photos as of {} in {}",
