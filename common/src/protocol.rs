@@ -122,7 +122,8 @@ pub mod metadata {
     pub const SOURCE: &str = "source";
     /// `yes`: guests do not see the photo until the photographer releases it.
     pub const HOLD: &str = "hold";
-    /// Id of an earlier photo that this one replaces.
+    /// Id of an earlier photo of the same shot that this one replaces, whichever of the two arrives first. Its own id: it
+    /// is no version of another photo (any more). Said again of a photo that is there, the newest word counts.
     pub const REPLACES: &str = "replaces";
 }
 
@@ -235,6 +236,10 @@ pub struct PhotoItem {
     /// Who may see it (for photographers only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<Visibility>,
+    /// The version of the same shot that guests see in its place (for photographers only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub replaced_by: Option<PhotoId>,
 }
 
 /// How sure a match is.

@@ -187,7 +187,12 @@ impl Indexer {
         let path = self.store.path(claim.event, claim.photo, rendition);
         let start = Instant::now();
         let media = sniff(&path)?;
-        let picture = picture::open(&path, &self.limits).map_err(|error| match (error.reason(), error) {
+        let picture = match picture::open(&path, &self.limits) {
+            // What came ahead of an original that cannot be read (a RAW file) still shows it.
+            Err(error) if claim.original && error.reason().is_some() => self.sent_ahead(claim).ok_or(error),
+            opened => opened,
+        };
+        let picture = picture.map_err(|error| match (error.reason(), error) {
             (Some(reason), _) => Obstacle::Photo(reason),
             (None, PictureError::Io(error)) => Obstacle::from(error),
             (None, error) => Obstacle::Passing(Trouble::Files, error.to_string()),
@@ -231,6 +236,11 @@ impl Indexer {
             "indexed"
         );
         Ok(outcome)
+    }
+
+    /// The picture that was sent ahead of the original.
+    fn sent_ahead(&self, claim: &Claim) -> Option<picture::Picture> {
+        picture::open(&self.store.path(claim.event, claim.photo, Rendition::SentPreview), &self.limits).ok()
     }
 
     /// Makes the derivatives, unless they are there: what an immutable address has shown is never replaced, whether the

@@ -5,7 +5,7 @@ use findme_common::{EventId, GuestId, PhotoId};
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::audit::{self, Actor};
-use super::{Audience, Catalog, GuestEnrolment, Result, id_column, live, photos};
+use super::{Audience, Catalog, GuestEnrolment, Result, id_column, live, photos, versions};
 use crate::clock::now_ms;
 
 /// What a photographer decides about photos.
@@ -50,7 +50,9 @@ impl Catalog {
         recogniser: &Recogniser<'_>,
     ) -> Result<u64> {
         let mut tx = self.begin().await?;
-        let (mut changed, mut appeared) = (0, Vec::new());
+        let mut changed = 0;
+        let all = versions::with_shots(&mut tx, event, ids).await?;
+        let seen = versions::seen(&mut tx, event, &all).await?;
         for id in ids {
             let Some((seq, before)) = visibility(&mut tx, event, *id).await? else { continue };
             let after = match (decision, before) {
@@ -62,16 +64,20 @@ impl Catalog {
                 continue;
             }
             changed += 1;
-            let was_shown = photos::is_shown(&mut tx, seq).await?;
             set_visibility(&mut tx, seq, after).await?;
             resolve_reports(&mut tx, seq, after).await?;
-            if was_shown {
-                withdraw(&mut tx, event, *id).await?;
-            } else if photos::is_shown(&mut tx, seq).await? {
-                appeared.push((seq, *id));
+            if (before, after) == (Visibility::Reported, Visibility::Hidden) {
+                versions::hide_others(&mut tx, event, *id).await?;
             }
         }
+        let now = versions::seen(&mut tx, event, &all).await?;
+        let appeared: Vec<_> =
+            now.iter().filter(|(id, _)| !seen.contains_key(id)).map(|(id, seq)| (*seq, *id)).collect();
+        // What comes before what goes: of a shot there is always one.
         announce(&mut tx, event, &appeared, recogniser).await?;
+        for id in seen.keys().filter(|id| !now.contains_key(id)) {
+            withdraw(&mut tx, event, *id).await?;
+        }
         if changed > 0 {
             photos::bump(&mut tx, event).await?;
         }
@@ -86,20 +92,25 @@ impl Catalog {
     /// When the catalogue cannot be written.
     pub(crate) async fn delete_photo(&self, event: EventId, id: PhotoId) -> Result<bool> {
         let mut tx = self.begin().await?;
-        let Some((seq, _)) = visibility(&mut tx, event, id).await? else { return Ok(false) };
-        if photos::is_shown(&mut tx, seq).await? {
-            withdraw(&mut tx, event, id).await?;
-        } else {
+        let Some((_, was)) = visibility(&mut tx, event, id).await? else { return Ok(false) };
+        if was == Visibility::Reported {
+            versions::hide_others(&mut tx, event, id).await?;
+        }
+        let shot = versions::with_shots(&mut tx, event, &[id]).await?;
+        let seen = versions::seen(&mut tx, event, &shot).await?;
+        let both = |sql| sqlx::query(sql).bind(event.as_bytes().as_slice()).bind(id.as_bytes().as_slice());
+        for sql in
+            ["DELETE FROM uploads WHERE event = ? AND photo = ?", "DELETE FROM photos WHERE event = ? AND id = ?"]
+        {
+            both(sql).execute(&mut *tx).await?;
+        }
+        // An earlier version may stand for the shot again; who is in it is found by its job.
+        let now = versions::seen(&mut tx, event, &shot).await?;
+        versions::tell(&mut tx, event, &seen, &now, None).await?;
+        if !seen.contains_key(&id) {
             live::append(&mut tx, event, LiveKind::Removed, id, Audience::Photographers).await?;
         }
-        for sql in [
-            "DELETE FROM uploads WHERE event = ? AND photo = ?",
-            "DELETE FROM live WHERE event = ? AND photo = ? AND kind <> 'removed'",
-            "DELETE FROM photos WHERE event = ? AND id = ?",
-        ] {
-            let query = sqlx::query(sql).bind(event.as_bytes().as_slice()).bind(id.as_bytes().as_slice());
-            query.execute(&mut *tx).await?;
-        }
+        both("DELETE FROM live WHERE event = ? AND photo = ? AND kind <> 'removed'").execute(&mut *tx).await?;
         sqlx::query("INSERT INTO tombstones (event, photo, deleted_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
             .bind(event.as_bytes().as_slice())
             .bind(id.as_bytes().as_slice())

@@ -242,6 +242,8 @@ impl Catalog {
             return Ok(false);
         }
         let mut begun = None;
+        let shot = super::versions::with_shots(&mut tx, claim.event, &[claim.photo]).await?;
+        let before = super::versions::seen(&mut tx, claim.event, &shot).await?;
         match outcome {
             JobOutcome::Indexed(indexed, faces) => {
                 set_pictures(&mut tx, claim, indexed).await?;
@@ -268,6 +270,8 @@ impl Catalog {
             JobOutcome::Failed(reason) => fail(&mut tx, claim.event, claim.seq, claim.photo, reason).await?,
             JobOutcome::Again(trouble) => put_off(&mut tx, claim.seq, *trouble).await?,
         }
+        let after = super::versions::seen(&mut tx, claim.event, &shot).await?;
+        super::versions::tell(&mut tx, claim.event, &before, &after, Some(claim.photo)).await?;
         super::photos::bump(&mut tx, claim.event).await?;
         tx.commit().await?;
         if let Some(begun) = begun {

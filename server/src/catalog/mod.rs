@@ -23,6 +23,7 @@ mod suppressions;
 mod trim;
 mod upkeep;
 mod uploads;
+mod versions;
 mod writer;
 
 use std::collections::HashMap;
@@ -174,13 +175,14 @@ impl Catalog {
     /// Embedded by hand: sqlx's `migrate!` would need its macro crates, which double the build of this crate's tree.
     fn migrations() -> Migrator {
         let files = [
-            ("init", include_str!("../../migrations/0001_init.sql")),
-            ("promises", include_str!("../../migrations/0002_promises.sql")),
+            (1, "init", include_str!("../../migrations/0001_init.sql")),
+            (2, "promises", include_str!("../../migrations/0002_promises.sql")),
+            (4, "versions", include_str!("../../migrations/0004_versions.sql")),
         ];
-        let migration = |(version, (name, sql)): (i64, (&'static str, &'static str))| {
+        let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
         };
-        Migrator::with_migrations((1..).zip(files).map(migration).collect())
+        Migrator::with_migrations(files.into_iter().map(migration).collect())
     }
 
     /// Starts the one write transaction; takes the write lock at once, so that it cannot fail half-way for it.

@@ -60,8 +60,21 @@ pub(crate) struct Original {
     pub(crate) private: Option<Patches>,
 }
 
-/// Guests see what has derivatives, is neither held, reported nor hidden, and is not replaced by a later version that arrived.
-const SHOWN: &str = "width IS NOT NULL AND visibility = 'shown' AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.event = photos.event AND r.old = photos.id)";
+/// Guests see what has derivatives, is neither held, reported nor hidden, and is the version of its shot that stands for
+/// the others (see [`super::versions`]).
+pub(super) const SHOWN: &str = "width IS NOT NULL AND visibility = 'shown' AND NOT EXISTS (
+    SELECT 1 FROM versions v JOIN versions w ON w.event = v.event AND w.shot = v.shot AND w.photo <> v.photo
+    JOIN photos q ON q.event = w.event AND q.id = w.photo
+    WHERE v.event = photos.event AND v.photo = photos.id AND (q.visibility = 'reported'
+        OR q.width IS NOT NULL AND q.visibility = 'shown' AND (q.state = 'indexed', w.rank) > (photos.state = 'indexed', v.rank)))";
+
+/// The version of the same shot that stands for a photo.
+const REPLACED_BY: &str = "(SELECT w.photo FROM versions v
+    JOIN versions w ON w.event = v.event AND w.shot = v.shot AND w.photo <> v.photo
+    JOIN photos q ON q.event = w.event AND q.id = w.photo
+    WHERE v.event = photos.event AND v.photo = photos.id AND q.width IS NOT NULL AND q.visibility = 'shown'
+        AND (q.state = 'indexed', w.rank) > (photos.state = 'indexed', v.rank)
+    ORDER BY q.state = 'indexed' DESC, w.rank DESC LIMIT 1)";
 
 /// Grows the event's version: every list may have changed.
 pub(super) async fn bump(tx: &mut Transaction<'static, Sqlite>, event: EventId) -> Result<()> {
@@ -79,7 +92,7 @@ pub(super) async fn is_shown(tx: &mut Transaction<'static, Sqlite>, seq: i64) ->
 }
 
 /// One statement for any number of ids: SQLite's table-valued json_each avoids a list of placeholders.
-fn listed(ids: &[PhotoId]) -> Result<String> {
+pub(super) fn listed(ids: &[PhotoId]) -> Result<String> {
     let hex: Vec<String> = ids.iter().map(PhotoId::to_simple).collect();
     serde_json::to_string(&hex).map_err(|_| CatalogError::Damaged("ids cannot be listed"))
 }
@@ -110,12 +123,17 @@ fn item(row: &SqliteRow) -> Result<PhotoItem> {
         reason: row.try_get("reason")?,
         band: None,
         visibility: None,
+        replaced_by: None,
     })
 }
 
 /// An item as photographers see it.
 fn item_in_full(row: &SqliteRow) -> Result<PhotoItem> {
-    Ok(PhotoItem { visibility: Some(super::word(row, "visibility")?), ..item(row)? })
+    let replaced_by = match row.try_get::<Option<Vec<u8>>, _>("replaced_by")? {
+        Some(_) => Some(id_column!(row, "replaced_by", PhotoId)?),
+        None => None,
+    };
+    Ok(PhotoItem { visibility: Some(super::word(row, "visibility")?), replaced_by, ..item(row)? })
 }
 
 impl Catalog {
@@ -131,7 +149,9 @@ impl Catalog {
         limit: u32,
     ) -> Result<Page> {
         let sql = match filter {
-            PhotoFilter::All => "SELECT * FROM photos WHERE event = ? AND seq < ? ORDER BY seq DESC LIMIT ?".to_owned(),
+            PhotoFilter::All => format!(
+                "SELECT *, {REPLACED_BY} AS replaced_by FROM photos WHERE event = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+            ),
             PhotoFilter::Shown => {
                 format!("SELECT * FROM photos WHERE event = ? AND seq < ? AND {SHOWN} ORDER BY seq DESC LIMIT ?")
             }

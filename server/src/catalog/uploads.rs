@@ -6,7 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::writer::Tx;
-use super::{Audience, Catalog, Result, digest, id_column, word};
+use super::{Audience, Catalog, Result, digest, id_column, versions, word};
 use crate::clock::now_ms;
 
 /// What an upload begins with.
@@ -202,7 +202,42 @@ async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> 
         .fetch_one(&mut **tx)
         .await?;
     let upload = upload_of(&row)?;
-    Ok(if upload.new.length == new.length { Accepted::Upload(upload) } else { Accepted::OtherLength })
+    if upload.new.length != new.length {
+        return Ok(Accepted::OtherLength);
+    }
+    match new.replaces {
+        Some(old) => Ok(Accepted::Upload(declare_again(tx, upload, old).await?)),
+        None => Ok(Accepted::Upload(upload)),
+    }
+}
+
+/// An upload that exists is told which photo it replaces: that counts at once when it has become a photo, else when it
+/// does.
+async fn declare_again(tx: &mut Tx, upload: UploadRow, old: PhotoId) -> Result<UploadRow> {
+    let (event, photo) = (upload.new.event, upload.new.photo);
+    if upload.new.replaces != Some(old) {
+        sqlx::query("UPDATE uploads SET replaces = ? WHERE id = ?")
+            .bind(old.as_bytes().as_slice())
+            .bind(upload.id.as_bytes().as_slice())
+            .execute(&mut **tx)
+            .await?;
+    }
+    if upload.complete {
+        declare(tx, event, photo, old).await?;
+    }
+    Ok(UploadRow { new: NewUpload { replaces: Some(old), ..upload.new }, ..upload })
+}
+
+/// Records which photo another one replaces, and tells of what guests see otherwise than before.
+async fn declare(tx: &mut Tx, event: EventId, new: PhotoId, old: PhotoId) -> Result<()> {
+    let all = versions::with_shots(tx, event, &[new, old]).await?;
+    let before = versions::seen(tx, event, &all).await?;
+    if versions::declare(tx, event, new, old).await? {
+        let after = versions::seen(tx, event, &all).await?;
+        versions::tell(tx, event, &before, &after, None).await?;
+        super::photos::bump(tx, event).await?;
+    }
+    Ok(())
 }
 
 async fn finish(tx: &mut Tx, upload: &UploadRow, stored: &Digest) -> Result<()> {
@@ -218,18 +253,18 @@ async fn finish(tx: &mut Tx, upload: &UploadRow, stored: &Digest) -> Result<()> 
     if done.rows_affected() == 0 {
         return Ok(());
     }
+    let known = super::curation::visibility(tx, new.event, new.photo).await?.is_some();
     if let Some(seq) = upsert_photo(tx, new, stored).await? {
         super::jobs::enqueue(tx, new.event, seq).await?;
     }
-    if let Some(old) = new.replaces {
-        sqlx::query("INSERT INTO replacements (event, old, new) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
-            .bind(new.event.as_bytes().as_slice())
-            .bind(old.as_bytes().as_slice())
-            .bind(new.photo.as_bytes().as_slice())
-            .execute(&mut **tx)
-            .await?;
+    // What it replaces may have been told after this request had read its row.
+    let row = sqlx::query("SELECT * FROM uploads WHERE id = ?").bind(upload.id.as_bytes().as_slice());
+    if let Some(old) = upload_of(&row.fetch_one(&mut **tx).await?)?.new.replaces {
+        declare(tx, new.event, new.photo, old).await?;
     }
-    super::live::append(tx, new.event, LiveKind::Received, new.photo, Audience::Photographers).await?;
+    if !known {
+        super::live::append(tx, new.event, LiveKind::Received, new.photo, Audience::Photographers).await?;
+    }
     super::photos::bump(tx, new.event).await
 }
 
