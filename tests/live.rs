@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use crate::support::chaos::{Fault, Line};
 use crate::support::live::Listener;
 use crate::support::photos::small;
-use crate::support::{Laptop, Server, number, peak_memory, say};
+use crate::support::{Laptop, Server, number, peak_memory, say, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_listeners_hear_everything_once_and_in_order() {
@@ -139,7 +139,7 @@ async fn what_was_cut_from_the_log_is_told_as_a_reset() {
     let mut greeted = Vec::new();
     // From before the cut, from the very end, from a future that a backup took back, and something that is no id.
     for last in [start, end, end + 1000] {
-        let told = crate::support::wait_for("the log to be cut", async || {
+        let told = wait_for("the log to be cut", async || {
             let mut listener = Listener::open(request(), Some(last)).await;
             let hello = listener.next().await.unwrap();
             assert_eq!(hello.name, "hello");
@@ -216,7 +216,9 @@ async fn the_watcher_says_when_guests_could_see_its_photos() {
     let mut server = Server::start().await;
     let event = server.create_event("party");
     let laptop = Laptop::new();
-    let mut watch = laptop.start(laptop.for_event(&event));
+    let mut command = laptop.for_event(&event);
+    command.env("FINDME_LOG", "findme_watch=debug");
+    let mut watch = laptop.start(command);
     for n in 0..4 {
         laptop.put(format!("{n}.jpg"), &small(n));
     }
@@ -229,8 +231,11 @@ async fn the_watcher_says_when_guests_could_see_its_photos() {
     watch.wait_for("uploaded", 5).await;
     event.rest().await;
     watch.wait_for("idle", 1).await;
-    // Idle is the server's word, not the ear's: give the ear the time that its pause may take.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // Idle is the server's word, not the ear's, which is open again only after a pause.
+    wait_for("the ear to hear of all", async || {
+        (watch.complaints().matches("the server has told").count() >= 5).then_some(())
+    })
+    .await;
     watch.interrupt();
     let run = watch.end().await;
     run.assert_exit(0);

@@ -8,6 +8,8 @@
 //! | `stand_in` | the manifest alone prevents duplicates, against a server that names every upload at random |
 //! | `odd_files` | every odd file gets its word and stops no other |
 //! | `away` | the server away at the start and in the middle; exit codes |
+//! | `watching` | nothing is overlooked: new folders, too few watches, cards that come and go, a laptop that slept |
+//! | `writers` | how real programs write photos: whatever they do, what arrives is whole and there once |
 //! | `kills` | `kill -9` of either side at random moments |
 //! | `bad_requests` | what no honest client sends, from a seed; short runs of `harness` too |
 //! | `faults` | the server killed, its disk full, its power cut, under load: short runs of what `harness` does at length |
@@ -43,7 +45,9 @@ mod sync_order;
 mod tus;
 mod upload;
 mod venue;
+mod watching;
 mod workers;
+mod writers;
 
 // Shared with the bench `harness`, which runs them at length.
 #[path = "harness/bad_input.rs"]

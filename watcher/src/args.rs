@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
 
+use crate::events::Mapping;
+
 /// Watch folders and send every finished photo to a FindMe server.
 ///
 /// Nothing is sent twice, and nothing in the folders is ever changed, moved or deleted. A folder that bears a command's
@@ -101,6 +103,18 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Watch from each login on (Linux: a systemd unit of your own)
+    Service {
+        /// What to do.
+        #[command(subcommand)]
+        action: ServiceAction,
+    },
+    /// Print the manual page, or write those of all commands into a folder
+    Man {
+        /// Where to
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
     /// Make a manifest that cannot be read good again; the old files are kept beside it
     Repair {
         /// Which event.
@@ -109,12 +123,25 @@ pub enum Command {
     },
 }
 
+/// What to do with the service.
+#[derive(Debug, clap::Subcommand)]
+pub enum ServiceAction {
+    /// Begin now and at each login, with these options
+    Install(Box<Args>),
+    /// End, and do not begin again
+    Remove,
+}
+
 /// What watching needs to know.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folders to watch, with everything below them
-    #[arg(required = true, value_name = "DIR")]
+    #[arg(required_unless_present = "map", value_name = "DIR")]
     pub folders: Vec<PathBuf>,
+
+    /// Send this folder's photos to this event (its id or how that begins); its token stands in the token file, one a line
+    #[arg(long, value_name = "FOLDER=EVENT", conflicts_with = "serve")]
+    pub map: Vec<Mapping>,
 
     /// Which server, event and manifest
     #[command(flatten)]
@@ -148,7 +175,7 @@ pub struct Args {
     #[arg(long, env = "FINDME_OUTPUT")]
     pub output: Option<Output>,
 
-    /// Photos that are sent at the same time [default: 4]
+    /// At most so many photos are sent at the same time; how many are, the line decides [default: 8]
     #[arg(long, env = "FINDME_JOBS", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     pub jobs: Option<u8>,
 
@@ -183,6 +210,10 @@ pub struct Args {
     /// Which photo goes first [default: newest]
     #[arg(long, env = "FINDME_ORDER")]
     pub order: Option<OrderArg>,
+
+    /// Ring when no new photo has come for so many minutes
+    #[arg(long, env = "FINDME_ALARM", value_name = "MINUTES", value_parser = minutes)]
+    pub alarm: Option<f64>,
 
     /// Say what would be sent; send and record nothing
     #[arg(long)]
@@ -235,4 +266,10 @@ fn rate(text: &str) -> Result<u64, String> {
     };
     let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
     bytes.filter(|bytes| *bytes >= 1_000).ok_or_else(|| "at least 1k, as in 500k or 2m".to_owned())
+}
+
+/// Minutes, also parts of one; a day at most.
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse::<f64>().ok().filter(|minutes| *minutes > 0.0 && *minutes <= 1440.0);
+    minutes.ok_or_else(|| "minutes, as in 10".to_owned())
 }

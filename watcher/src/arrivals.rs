@@ -1,13 +1,13 @@
-//! What became of the photos of this run on the server, and after what time guests could see them: from the file's
-//! close, as the watcher knows it, to the server's word that the photo is indexed.
+//! What became of the photos of this run on the server, and after what time: from the file's close, as the watcher
+//! knows it, to the receipt, and to the server's word that the photo is indexed, so that guests can see it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Duration;
 
 use findme_common::PhotoId;
 use tokio::time::Instant;
 
 use crate::listen::Heard;
+use crate::times::{HalfAndMost, Times};
 
 /// Words that came before the receipt they belong to, or that belong to another machine's photos.
 const EARLY: usize = 1024;
@@ -21,7 +21,8 @@ pub(crate) struct Arrivals {
     done: HashSet<PhotoId>,
     indexed: u64,
     failed: u64,
-    times: Times,
+    to_server: Times,
+    to_guests: Times,
 }
 
 /// Where the photos of this run stand on the server, as far as it has told.
@@ -31,13 +32,16 @@ pub(crate) struct Arrived {
     pub(crate) indexed: u64,
     /// Stored, but they could not be indexed.
     pub(crate) failed: u64,
-    /// Half of the indexed ones took no longer than this from the file's close, and 95 of 100 no longer than the second.
-    pub(crate) to_guests: Option<(Duration, Duration)>,
+    /// From the file's close to the receipt.
+    pub(crate) to_server: HalfAndMost,
+    /// From the file's close to the moment when guests could find it.
+    pub(crate) to_guests: HalfAndMost,
 }
 
 impl Arrivals {
-    /// The server has a photo whose file was closed at `closed`.
-    pub(crate) fn received(&mut self, photo: PhotoId, closed: Instant) {
+    /// The server has acknowledged at `now` a photo whose file was closed at `closed`.
+    pub(crate) fn received(&mut self, photo: PhotoId, closed: Instant, now: Instant) {
+        self.to_server.add(now - closed);
         if self.done.contains(&photo) {
             return; // a second path, or a second try: it was counted
         }
@@ -62,7 +66,7 @@ impl Arrivals {
         match heard {
             Heard::Indexed(_) => {
                 self.indexed += 1;
-                self.times.add(now - closed);
+                self.to_guests.add(now - closed);
             }
             Heard::Failed(_) => self.failed += 1,
         }
@@ -71,49 +75,15 @@ impl Arrivals {
 
     /// Where they stand.
     pub(crate) fn arrived(&self) -> Arrived {
-        let to_guests = self.times.at(0.5).zip(self.times.at(0.95));
-        Arrived { indexed: self.indexed, failed: self.failed, to_guests }
-    }
-}
-
-/// Steps to a doubling: a time is known to 9 in 100.
-const STEPS: f64 = 8.0;
-
-/// How many took how long: as large with a hundred thousand times as with one.
-#[derive(Debug)]
-struct Times {
-    counts: [u32; 8 * 24],
-    all: u64,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self { counts: [0; 8 * 24], all: 0 }
-    }
-}
-
-impl Times {
-    fn add(&mut self, time: Duration) {
-        let ms = (time.as_secs_f64() * 1e3).max(1.0);
-        let step = ((ms.log2() * STEPS) as usize).min(self.counts.len() - 1);
-        self.counts[step] += 1;
-        self.all += 1;
-    }
-
-    /// The time that this share of all did not exceed; `None` while there is none.
-    fn at(&self, share: f64) -> Option<Duration> {
-        let wanted = (self.all as f64 * share).ceil() as u64;
-        let mut seen = 0;
-        let step = self.counts.iter().position(|&count| {
-            seen += u64::from(count);
-            seen >= wanted && seen > 0
-        })?;
-        Some(Duration::from_secs_f64(((step + 1) as f64 / STEPS).exp2() / 1e3))
+        let (to_server, to_guests) = (self.to_server.half_and_most(), self.to_guests.half_and_most());
+        Arrived { indexed: self.indexed, failed: self.failed, to_server, to_guests }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn photo(n: u8) -> PhotoId {
@@ -124,16 +94,16 @@ mod tests {
     fn each_photo_of_the_run_counts_once_whichever_came_first() {
         let (mut arrivals, closed) = (Arrivals::default(), Instant::now());
         let after = |ms| closed + Duration::from_millis(ms);
-        arrivals.received(photo(1), closed);
-        arrivals.received(photo(2), closed);
+        arrivals.received(photo(1), closed, after(300));
+        arrivals.received(photo(2), closed, after(300));
         assert!(!arrivals.heard(Heard::Indexed(photo(1)), after(400)));
         assert!(!arrivals.heard(Heard::Indexed(photo(9)), after(1)), "another machine's");
         assert!(!arrivals.heard(Heard::Indexed(photo(3)), after(500)), "before its receipt");
         assert!(arrivals.heard(Heard::Failed(photo(2)), after(500)), "nothing is left to hear of");
-        arrivals.received(photo(3), closed);
+        arrivals.received(photo(3), closed, after(300));
         // Indexed again, sent again.
         arrivals.heard(Heard::Indexed(photo(1)), after(9000));
-        arrivals.received(photo(1), closed);
+        arrivals.received(photo(1), closed, after(300));
         arrivals.heard(Heard::Indexed(photo(1)), after(9000));
         let arrived = arrivals.arrived();
         assert_eq!((arrived.indexed, arrived.failed), (2, 1));
@@ -151,18 +121,5 @@ mod tests {
         }
         assert!(arrivals.early.len() <= EARLY);
         assert_eq!(arrivals.arrived(), Arrived::default());
-    }
-
-    #[test]
-    fn shares_of_times_are_right_to_a_tenth() {
-        let mut times = Times::default();
-        assert_eq!(times.at(0.5), None);
-        (1..=1000).for_each(|n| times.add(Duration::from_millis(n)));
-        for (share, ms) in [(0.5, 500.0), (0.95, 950.0), (1.0, 1000.0)] {
-            let got = times.at(share).unwrap().as_secs_f64() * 1e3;
-            assert!((ms..ms * 1.1).contains(&got), "{share}: {got}");
-        }
-        times.add(Duration::MAX);
-        assert!(times.at(1.0).is_some());
     }
 }

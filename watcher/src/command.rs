@@ -4,6 +4,7 @@ mod doctor;
 mod login;
 mod photos;
 mod repair;
+mod service;
 mod status;
 mod verify;
 
@@ -51,6 +52,8 @@ pub(crate) async fn run(
                 clap_complete::generate(shell, &mut command, "findme-watch", &mut std::io::stdout());
                 Ok(Exit::Done)
             }
+            Command::Service { action } => service::service(action),
+            Command::Man { folder } => man(folder.as_deref()).map_err(fatal),
             Command::Repair { place } => repair::repair(At::resolve(place, token).map_err(usage)?).await,
         }
     };
@@ -58,6 +61,18 @@ pub(crate) async fn run(
         done = work => done,
         Ok(_) = shutdown.wait_for(|wish| *wish != Shutdown::Run) => Err((Exit::Interrupted, "interrupted".to_owned())),
     }
+}
+
+fn man(folder: Option<&std::path::Path>) -> std::io::Result<Exit> {
+    let command = <crate::Cli as clap::CommandFactory>::command();
+    match folder {
+        Some(folder) => {
+            std::fs::create_dir_all(folder)?;
+            clap_mangen::generate_to(command, folder)?;
+        }
+        None => clap_mangen::Man::new(command).render(&mut std::io::stdout())?,
+    }
+    Ok(Exit::Done)
 }
 
 fn usage(error: ConfigError) -> Stop {

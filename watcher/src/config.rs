@@ -13,6 +13,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use crate::args::{Args, Faces, OrderArg, Output, Place};
+use crate::events::{self, canonical};
 use crate::names::Wanted;
 use crate::pace::Pace;
 use crate::queue::Order;
@@ -20,7 +21,7 @@ use crate::settle::Patience;
 use crate::tus::Manner;
 
 const DEFAULT_LISTEN: &str = "0.0.0.0:8420";
-const DEFAULT_JOBS: u8 = 4;
+const DEFAULT_JOBS: u8 = 8;
 const DEFAULT_SETTLE: Duration = Duration::from_millis(400);
 
 /// The config file, `findme/config.toml` in the system's config folder. Every key is a flag's name.
@@ -46,6 +47,7 @@ pub(crate) struct ConfigFile {
     exclude: Option<Vec<String>>,
     raw: Option<bool>,
     order: Option<OrderArg>,
+    alarm: Option<f64>,
 }
 
 /// Where the photos go.
@@ -86,6 +88,8 @@ pub struct Config {
     pub(crate) order: Order,
     pub(crate) manner: Manner,
     pub(crate) dry_run: bool,
+    /// How long the camera may be quiet.
+    pub(crate) alarm: Option<Duration>,
 }
 
 /// Why the options make no sense together.
@@ -113,6 +117,9 @@ pub enum ConfigError {
     /// No token, or none that can be read.
     #[error("{0}")]
     Token(String),
+    /// Folders and events do not fit together.
+    #[error("{0}")]
+    Map(String),
     /// A pattern is malformed.
     #[error("{0}")]
     Glob(#[from] globset::Error),
@@ -130,11 +137,12 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Resolves what was typed with environment and config file. `token` is the value of `FINDME_TOKEN`.
+    /// Resolves what was typed with environment and config file; one for each event. `token` is the value of
+    /// `FINDME_TOKEN`.
     ///
     /// # Errors
     /// See [`ConfigError`]; all of them are the user's to mend.
-    pub fn resolve(args: Args, token: Option<String>) -> Result<Self, ConfigError> {
+    pub fn resolve(args: Args, token: Option<String>) -> Result<Vec<Self>, ConfigError> {
         let folders = directories::ProjectDirs::from("", "", "findme");
         let file = match &folders {
             Some(folders) => read_config_file(&folders.config_dir().join("config.toml"))?,
@@ -147,7 +155,16 @@ impl Config {
     /// As if there were neither environment nor config file.
     #[cfg(test)]
     pub(crate) fn for_test(args: Args, token: &str) -> Self {
-        Self::combine(args, Some(token.to_owned()), ConfigFile::default(), None).expect("the test's options are right")
+        let all = Self::combine(args, Some(token.to_owned()), ConfigFile::default(), None);
+        all.expect("the test's options are right").remove(0)
+    }
+
+    /// The event, where it is known before the run.
+    pub(crate) fn event(&self) -> Option<EventId> {
+        match &self.destination {
+            Destination::Server { token, .. } => Some(token.event),
+            Destination::Venue(_) => None,
+        }
     }
 
     fn combine(
@@ -155,49 +172,66 @@ impl Config {
         token: Option<String>,
         file: ConfigFile,
         system_data: Option<PathBuf>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Vec<Self>, ConfigError> {
         let data = args.place.data.or(file.data).or(system_data).ok_or(ConfigError::NoDataFolder)?;
-        let destination = if args.serve {
+        let homes: Vec<(Destination, Vec<PathBuf>)> = if args.serve {
             let default = DEFAULT_LISTEN.parse().expect("the default address is a literal that parses");
-            Destination::Venue(VenueConfig {
+            let venue = VenueConfig {
                 data: data.clone(),
                 listen: args.listen.or(file.listen).unwrap_or(default),
                 models: args.models.or(file.models),
                 faces: args.faces.or(file.faces).unwrap_or_default(),
-            })
+            };
+            vec![(Destination::Venue(venue), canonical(&args.folders)?)]
         } else {
             let text = args.place.server.or(file.server).ok_or(ConfigError::NoDestination)?;
             let url = parse_server(&text)?;
-            let token = find_token(args.place.token_file, token, file.token_file)?;
-            Destination::Server { url, token, authority: args.place.ca.or(file.ca) }
+            let tokens = find_tokens(args.place.token_file, token, file.token_file)?;
+            let authority = args.place.ca.or(file.ca);
+            let home = |(token, folders)| {
+                (Destination::Server { url: url.clone(), token, authority: authority.clone() }, folders)
+            };
+            events::homes(&args.folders, &args.map, &tokens)?.into_iter().map(home).collect()
         };
+        let manifest = args.place.manifest.or(file.manifest);
+        if homes.len() > 1 && manifest.is_some() {
+            return Err(ConfigError::Map("--manifest is for one event; --data names a folder for those of all".into()));
+        }
         let (hard, busy) = if args.once || args.dry_run { (10, Some(Duration::from_secs(300))) } else { (60, None) };
         let quiet = args.settle.or(file.settle).map_or(DEFAULT_SETTLE, Duration::from_millis);
         let include = if args.include.is_empty() { file.include.unwrap_or_default() } else { args.include };
         let exclude = if args.exclude.is_empty() { file.exclude.unwrap_or_default() } else { args.exclude };
         let give_up = args.give_up.or(file.give_up).or(args.once.then_some(30));
-        Ok(Self {
-            folders: canonical(&args.folders)?,
+        let wanted = Wanted::new(&include, &exclude, args.raw || file.raw.unwrap_or(false))?;
+        let manner = Manner {
+            hold: args.hold || file.hold.unwrap_or(false),
+            pace: Pace::new(args.limit_rate.or(file.limit_rate)),
+            ..Manner::default()
+        };
+        let alarm = args.alarm.or(file.alarm).and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
+        let jobs = usize::from(args.jobs.or(file.jobs).unwrap_or(DEFAULT_JOBS));
+        let (events, output) = (homes.len(), args.output.or(file.output).unwrap_or_default());
+        let one = |(destination, folders)| Self {
+            folders,
             destination,
             once: args.once,
             give_up: give_up.map(Duration::from_secs),
-            data,
-            manifest: args.place.manifest.or(file.manifest),
-            output: args.output.or(file.output).unwrap_or_default(),
-            jobs: usize::from(args.jobs.or(file.jobs).unwrap_or(DEFAULT_JOBS).max(1)),
+            data: data.clone(),
+            manifest: manifest.clone(),
+            output,
+            jobs: (jobs / events).max(1),
             patience: Patience { quiet, hard: Duration::from_secs(hard).max(quiet), busy },
             poll: args.poll.or(file.poll).map(|seconds| Duration::from_secs(seconds.max(1))),
-            wanted: Wanted::new(&include, &exclude, args.raw || file.raw.unwrap_or(false))?,
+            wanted: wanted.clone(),
             order: match args.order.or(file.order) {
                 Some(OrderArg::Oldest) => Order::Oldest,
                 Some(OrderArg::Newest) | None => Order::Newest,
             },
-            manner: Manner {
-                hold: args.hold || file.hold.unwrap_or(false),
-                pace: Pace::new(args.limit_rate.or(file.limit_rate)),
-            },
+            manner: Manner { pace: manner.pace.counted_apart(), ..manner.clone() },
             dry_run: args.dry_run,
-        })
+            alarm: alarm.filter(|_| !args.once && !args.dry_run),
+        };
+        Ok(homes.into_iter().map(one).collect())
     }
 }
 
@@ -225,7 +259,10 @@ impl At {
         let system = folders.map(|folders| folders.data_dir().to_owned());
         let data = place.data.or(file.data).or(system).ok_or(ConfigError::NoDataFolder)?;
         let url = parse_server(&place.server.or(file.server).ok_or(ConfigError::NoDestination)?)?;
-        let token = find_token(place.token_file, token, file.token_file)?;
+        let mut tokens = find_tokens(place.token_file, token, file.token_file)?;
+        let (Some(token), true) = (tokens.pop(), tokens.is_empty()) else {
+            return Err(ConfigError::Token("which event? Give a --token-file with its token alone".into()));
+        };
         let snapshot = snapshot_of(&data, place.manifest.or(file.manifest).as_deref(), token.event);
         Ok(Self { url, token, snapshot, authority: place.ca.or(file.ca) })
     }
@@ -257,11 +294,12 @@ pub(crate) fn parse_server(text: &str) -> Result<Url, ConfigError> {
     }
 }
 
-fn find_token(
+/// The tokens, one for each event.
+fn find_tokens(
     flag: Option<PathBuf>,
     environment: Option<String>,
     file: Option<PathBuf>,
-) -> Result<PhotographerToken, ConfigError> {
+) -> Result<Vec<PhotographerToken>, ConfigError> {
     let (text, whence) = match (flag, environment, file) {
         (Some(path), _, _) | (None, None, Some(path)) => {
             let text = fs::read_to_string(&path)
@@ -274,41 +312,12 @@ fn find_token(
             return Err(ConfigError::Token(way_out.into()));
         }
     };
-    text.trim().parse().map_err(|_| {
+    let none = || {
         ConfigError::Token(format!("{whence} holds no photographer token (one begins with fmp. and has three parts)"))
-    })
-}
-
-/// The folders as the file system names them, without those that lie below another.
-pub(crate) fn canonical(folders: &[PathBuf]) -> Result<Vec<PathBuf>, ConfigError> {
-    let mut found = Vec::new();
-    for path in folders {
-        let problem = |why: String| ConfigError::Folder { path: path.clone(), why };
-        let folder = fs::canonicalize(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => problem("there is no such folder".into()),
-            _ => problem(error.to_string()),
-        })?;
-        if !folder.is_dir() {
-            return Err(problem("is not a folder".into()));
-        }
-        fs::read_dir(&folder).map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                problem(format!("this user may not look into it; give yourself the right to read it ({error})"))
-            }
-            _ => problem(error.to_string()),
-        })?;
-        found.push(folder);
-    }
-    // Above sorts before below; the stable order of the rest is what the user typed.
-    let all = found.clone();
-    let mut kept: Vec<PathBuf> = Vec::new();
-    for folder in found {
-        let below_another = all.iter().any(|other| *other != folder && folder.starts_with(other));
-        if !below_another && !kept.contains(&folder) {
-            kept.push(folder);
-        }
-    }
-    Ok(kept)
+    };
+    let tokens: Vec<_> =
+        text.split_whitespace().map(|word| word.parse().map_err(|_| none())).collect::<Result<_, _>>()?;
+    if tokens.is_empty() { Err(none()) } else { Ok(tokens) }
 }
 
 #[cfg(test)]
@@ -324,7 +333,8 @@ mod tests {
         let args =
             ["findme-watch", folder.to_str().unwrap()].into_iter().chain(args.iter().copied()).collect::<Vec<_>>();
         let args = crate::Cli::try_parse_from(args).unwrap().watch;
-        Config::combine(args, token.map(str::to_owned), toml::from_str(file).unwrap(), Some("/data".into()))
+        let all = Config::combine(args, token.map(str::to_owned), toml::from_str(file).unwrap(), Some("/data".into()));
+        all.map(|mut all| all.remove(0))
     }
 
     fn server(config: &Config) -> &str {
@@ -343,7 +353,7 @@ mod tests {
         let config = resolve(&["--jobs", "2"], Some(TOKEN), file).unwrap();
         assert_eq!((server(&config), config.jobs), ("http://file/", 2));
         let config = resolve(&["--server", "http://flag"], Some(TOKEN), "").unwrap();
-        assert_eq!((config.jobs, config.order, config.output), (4, Order::Newest, Output::Auto));
+        assert_eq!((config.jobs, config.order, config.output), (8, Order::Newest, Output::Auto));
     }
 
     #[test]
@@ -377,17 +387,6 @@ mod tests {
         assert!(message(&["--server", "http://x"], Some("nonsense")).contains("fmp."));
         let secret = message(&["--server", "http://x"], Some("fmp.secret"));
         assert!(!secret.contains("secret"), "a message must not show a token: {secret}");
-    }
-
-    #[test]
-    fn a_folder_below_another_is_watched_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-        fs::create_dir_all(a.join("below")).unwrap();
-        fs::create_dir(&b).unwrap();
-        let folders = canonical(&[b.clone(), a.join("below"), a.clone(), b.join("../b")]).unwrap();
-        assert_eq!(folders, [b.canonicalize().unwrap(), a.canonicalize().unwrap()]);
-        assert!(canonical(&[dir.path().join("none")]).is_err());
     }
 
     #[test]

@@ -3,14 +3,14 @@
 //! One task owns all of it and decides; readings and uploads run beside it and only hand back what happened. A file is
 //! at every moment in exactly one place: settling, waiting to be read, waiting to be sent, being sent, or done.
 
-use std::cmp::Reverse;
 mod outcomes;
 mod sending;
+mod standing;
 
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use findme_common::manifest::{FailReason, FileState, ImageKey, PhotoState, SkipReason};
 use findme_common::media::Media;
@@ -18,6 +18,7 @@ use findme_common::{Digest, EventId};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::arrivals::Arrivals;
 use crate::config::Config;
 use crate::fingerprint::{self, Content, Fingerprint, Reading, Stat};
@@ -31,6 +32,7 @@ use crate::settle::{Settling, Signal, Step, Why};
 use crate::source::{Kind, Sighting};
 use crate::totals::Totals;
 use crate::tus::{Parcel, Received};
+use crate::width::Width;
 
 /// A file that could not be sent in this run.
 struct Failed {
@@ -75,7 +77,10 @@ pub(crate) struct Engine {
     totals: Totals,
     /// What became of the photos on the server.
     pub(crate) arrivals: Arrivals,
-    sent_bytes: Arc<AtomicU64>,
+    /// Of the photos that are being sent.
+    sending_bytes: u64,
+    width: Width,
+    alarm: Option<Alarm>,
     /// Something happened since the last rest.
     pub(crate) restless: bool,
 }
@@ -83,6 +88,8 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(config: Config, server: Server, event: EventId, manifest: Arc<Manifest>, report: Report) -> Self {
         let order = config.order;
+        let width = Width::new(config.jobs);
+        let alarm = config.alarm.map(|after| Alarm::new(after, Instant::now()));
         let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
         Self {
             config,
@@ -106,35 +113,11 @@ impl Engine {
             unrecorded: HashSet::new(),
             totals: Totals::default(),
             arrivals: Arrivals::default(),
-            sent_bytes: Arc::new(AtomicU64::new(0)),
+            sending_bytes: 0,
+            width,
+            alarm,
             restless: true,
         }
-    }
-
-    /// Where everything stands.
-    pub(crate) fn totals(&self) -> Totals {
-        let on_the_way = self.settling.len() + self.unsent() + self.same_image.len();
-        let (failed, arrived) = (self.failed.len() as u64, self.arrivals.arrived());
-        Totals { failed, on_the_way: on_the_way as u64, arrived, ..self.totals }
-    }
-
-    fn unsent(&self) -> usize {
-        self.queue.len() + self.later.len() + self.uploads.len()
-    }
-
-    /// Whether every file that was found has its word.
-    pub(crate) fn is_done(&self) -> bool {
-        self.settling.is_empty() && self.unsent() == 0 && self.same_image.is_empty()
-    }
-
-    /// Whether the server is needed for what is left.
-    pub(crate) fn needs_server(&self) -> bool {
-        self.unsent() > 0
-    }
-
-    pub(crate) fn pulse(&mut self) {
-        let totals = self.totals();
-        self.report.pulse(totals, self.sent_bytes.load(Ordering::Relaxed));
     }
 
     // ---- source → settle -----------------------------------------------------------------------
@@ -174,6 +157,19 @@ impl Engine {
         }
     }
 
+    /// This folder was away: what could not be read there may be readable now.
+    pub(crate) fn try_again_below(&mut self, folder: &Path) {
+        self.failed.retain(|path, _| !path.starts_with(folder));
+    }
+
+    /// The laptop slept, or its clock was set: connections may be dead without a word, so the next ones are new, and
+    /// nobody waits for a pause to end that began before.
+    pub(crate) fn wake(&mut self) {
+        self.report.tell(&Event::Notice("the laptop slept or its clock was set; looking through the folders again"));
+        self.gate = Gate::default();
+        self.server.connect_anew();
+    }
+
     fn sight_photo(&mut self, path: PathBuf, stat: Stat, signal: Signal) {
         let now = Instant::now();
         if let Some(followed) = self.settling.get_mut(&path) {
@@ -196,6 +192,7 @@ impl Engine {
                 self.restless = true;
                 if file.is_none_or(|file| file.fingerprint != stat.fingerprint) {
                     self.report.tell(&Event::Found { path: &path, bytes: stat.fingerprint.bytes });
+                    self.met_a_new_one(now);
                 }
                 let (settling, step) = Settling::begin(&self.config.patience, now, stat, stat.age(), signal);
                 self.settling.insert(path.clone(), settling);

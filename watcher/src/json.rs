@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use findme_common::manifest::{FailReason, PathText, SkipReason};
-use findme_common::{Digest, PhotoId};
+use findme_common::{Digest, EventId, PhotoId};
 use serde::Serialize;
 
 use crate::arrivals::Arrived;
@@ -33,6 +33,9 @@ struct Line<'a> {
     v: u8,
     #[serde(rename = "type")]
     kind: Type,
+    /// Where one program sends to several events: whose file this is.
+    #[serde(rename = "event", skip_serializing_if = "Option::is_none")]
+    of: Option<EventId>,
     #[serde(flatten)]
     path: Option<PathMember>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,24 +94,28 @@ struct TotalMembers {
     left: u64,
 }
 
-/// What the server told of this run's photos, in the summary only. Times are from the file's close until guests could
-/// see the photo.
+/// What the server told of this run's photos, in the summary only. Times are from the file's close to the receipt, and
+/// until guests could see the photo.
 #[derive(Serialize)]
 struct ArrivedMembers {
     indexed: u64,
     not_indexed: u64,
+    server_p50_ms: Option<u64>,
+    server_p95_ms: Option<u64>,
     guest_p50_ms: Option<u64>,
     guest_p95_ms: Option<u64>,
 }
 
 impl ArrivedMembers {
     fn of(arrived: &Arrived) -> Self {
-        let (half, most) = arrived.to_guests.unzip();
+        let (server, guests) = (arrived.to_server.unzip(), arrived.to_guests.unzip());
         Self {
             indexed: arrived.indexed,
             not_indexed: arrived.failed,
-            guest_p50_ms: half.map(milliseconds),
-            guest_p95_ms: most.map(milliseconds),
+            server_p50_ms: server.0.map(milliseconds),
+            server_p95_ms: server.1.map(milliseconds),
+            guest_p50_ms: guests.0.map(milliseconds),
+            guest_p95_ms: guests.1.map(milliseconds),
         }
     }
 }
@@ -118,6 +125,7 @@ impl Line<'_> {
         Self {
             v: VERSION,
             kind,
+            of: None,
             path: None,
             reason: None,
             detail: None,
@@ -154,9 +162,10 @@ impl Line<'_> {
     }
 }
 
-/// The line for an event, without its line end; `None` for what is not for programs.
-pub(crate) fn line(event: &Event<'_>) -> Option<String> {
-    let line = match *event {
+/// The line for something to tell, without its line end; `None` for what is not for programs. `of`: whose it is, where
+/// there are several events.
+pub(crate) fn line(event: &Event<'_>, of: Option<EventId>) -> Option<String> {
+    let mut line = match *event {
         Event::Serving(serving) => {
             let members = ServingMembers {
                 url: &serving.url,
@@ -192,8 +201,9 @@ pub(crate) fn line(event: &Event<'_>) -> Option<String> {
             let arrived = Some(ArrivedMembers::of(&totals.arrived));
             Line { exit: Some(exit), ms: Some(milliseconds(took)), arrived, ..Line::of_totals(Type::Summary, totals) }
         }
-        Event::WouldSend { .. } | Event::Notice(_) => return None,
+        Event::WouldSend { .. } | Event::Notice(_) | Event::Alarm(_) => return None,
     };
+    line.of = of;
     Some(serde_json::to_string(&line).expect("text keys and plain values cannot fail to serialise"))
 }
 
@@ -211,11 +221,12 @@ mod tests {
         let path = Path::new("/a \"b\"\n.jpg");
         let (digest, photo) = (Digest::of(b"hello"), PhotoId::from_bytes([1; 16]));
         let took = Duration::from_millis(12);
-        let to_guests = Some((Duration::from_millis(900), Duration::from_millis(1400)));
-        let arrived = Arrived { indexed: 8, failed: 9, to_guests };
-        let heard = r#""indexed":8,"not_indexed":9,"guest_p50_ms":900,"guest_p95_ms":1400"#;
+        let times = |half, most| Some((Duration::from_millis(half), Duration::from_millis(most)));
+        let arrived = Arrived { indexed: 8, failed: 9, to_server: times(400, 800), to_guests: times(900, 1400) };
+        let heard = r#""indexed":8,"not_indexed":9,"server_p50_ms":400,"server_p95_ms":800,"guest_p50_ms":900,"guest_p95_ms":1400"#;
+        let (known, uploaded, duplicate, skipped, failed, on_the_way) = (1, 2, 3, 4, 5, 6);
         let totals =
-            Totals { known: 1, uploaded: 2, duplicate: 3, skipped: 4, failed: 5, on_the_way: 6, bytes: 7, arrived };
+            Totals { known, uploaded, duplicate, skipped, failed, on_the_way, bytes: 7, bytes_left: 9, arrived };
         let members = r#""found":21,"known":1,"uploaded":2,"duplicate":3,"skipped":4,"failed":5,"left":6"#;
         let path_member = r#""path":"/a \"b\"\n.jpg""#;
         for (event, expected) in [
@@ -244,9 +255,12 @@ mod tests {
                 format!(r#"{{"v":1,"type":"summary",{members},{heard},"bytes":7,"ms":12,"exit":3}}"#),
             ),
         ] {
-            assert_eq!(line(&event).unwrap(), expected);
+            assert_eq!(line(&event, None).unwrap(), expected);
         }
-        assert_eq!(line(&Event::Notice("x")), None);
+        assert_eq!(line(&Event::Notice("x"), None), None);
+        let of = EventId::from_bytes([1; 16]);
+        let expected = format!(r#"{{"v":1,"type":"found","event":"{of}",{path_member},"bytes":5}}"#);
+        assert_eq!(line(&Event::Found { path, bytes: 5 }, Some(of)).unwrap(), expected);
     }
 
     #[test]
@@ -261,7 +275,7 @@ mod tests {
             warnings: vec![],
         };
         assert_eq!(
-            line(&Event::Serving(&serving)).unwrap(),
+            line(&Event::Serving(&serving), None).unwrap(),
             r#"{"v":1,"type":"serving","url":"http://127.0.0.1:1","event":"e","join":"http://10.0.0.1:1/e/X","photographer_token":"fmp.x.y","operator_token":"s"}"#
         );
     }
@@ -270,7 +284,7 @@ mod tests {
     #[test]
     fn a_name_that_is_not_unicode_comes_as_base64() {
         let path = Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"/\xff.jpg"));
-        let text = line(&Event::Found { path, bytes: 1 }).unwrap();
+        let text = line(&Event::Found { path, bytes: 1 }, None).unwrap();
         assert_eq!(text, r#"{"v":1,"type":"found","path_b64":"L/8uanBn","bytes":1}"#);
     }
 }

@@ -5,11 +5,14 @@
 //! (is it new) → [`queue`] and [`tus`] (send it) → [`manifest`] (remember it) → [`report`] (say so).
 //! [`engine`] connects the steps, [`run`](mod@run) drives it; [`command`] is what there is beside watching.
 
+mod alarm;
 mod args;
 mod arrivals;
+mod clocks;
 mod command;
 mod config;
 mod engine;
+mod events;
 mod filesystem;
 mod fingerprint;
 mod format;
@@ -19,6 +22,7 @@ pub mod fuzzing;
 mod hints;
 mod journal;
 mod json;
+mod limits;
 mod listen;
 mod manifest;
 mod names;
@@ -34,10 +38,12 @@ mod snapshot;
 mod source;
 #[cfg(test)]
 mod stand_in;
+mod times;
 mod totals;
 mod tus;
 #[cfg(feature = "venue")]
 mod venue;
+mod width;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -45,8 +51,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::sync::watch;
 
-pub use args::{Args, Cli, Command, Faces, OrderArg, Output, Place};
+pub use args::{Args, Cli, Command, Faces, OrderArg, Output, Place, ServiceAction};
 pub use config::{Config, ConfigError};
+pub use events::Mapping;
 pub use run::{Shutdown, run};
 
 /// How the program ends; the number is the exit code.
@@ -81,7 +88,7 @@ impl From<Exit> for ExitCode {
 
 /// What was asked for.
 enum Work {
-    Watch(Box<Config>),
+    Watch(Vec<Config>),
     Command(Command, Option<String>),
 }
 
@@ -101,7 +108,7 @@ pub fn main() -> ExitCode {
     let work = match cli.command {
         Some(command) => Work::Command(command, token),
         None => match Config::resolve(cli.watch, token) {
-            Ok(config) => Work::Watch(Box::new(config)),
+            Ok(configs) => Work::Watch(configs),
             Err(error) => return complain(Exit::Usage, &error.to_string()),
         },
     };
@@ -113,7 +120,7 @@ pub fn main() -> ExitCode {
         let (wish, shutdown) = watch::channel(Shutdown::Run);
         tokio::spawn(signals(wish));
         match work {
-            Work::Watch(config) => run(*config, shutdown).await,
+            Work::Watch(configs) => run(configs, shutdown).await,
             Work::Command(command, token) => command::run(command, token, shutdown).await,
         }
     });
@@ -133,7 +140,9 @@ fn complain(exit: Exit, line: &str) -> ExitCode {
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FINDME_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    // https://no-color.org: present and not empty.
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colours = !unwanted && std::io::IsTerminal::is_terminal(&std::io::stderr());
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     let _ = log.try_init();
 }

@@ -1,5 +1,7 @@
-//! `--limit-rate`: how fast all uploads together may send. A photographer shares the venue's line with the till.
+//! How fast all uploads together send, and (`--limit-rate`) may send. A photographer shares the venue's line with the
+//! till.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +14,11 @@ const LEAST_PIECE: usize = 4 * 1024;
 
 /// The pace of all uploads of this program. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Pace(Option<Limited>);
+pub(crate) struct Pace {
+    limited: Option<Limited>,
+    /// Bytes of photos that were handed to connections so far.
+    gone: Arc<AtomicU64>,
+}
 
 #[derive(Debug, Clone)]
 struct Limited {
@@ -25,12 +31,12 @@ impl Pace {
     /// At most so many bytes a second; `None`: as fast as it goes.
     pub(crate) fn new(bytes_per_second: Option<u64>) -> Self {
         let limited = |bytes: u64| Limited { bytes_per_second: bytes.max(1), free_at: Arc::new(Instant::now().into()) };
-        Self(bytes_per_second.map(limited))
+        Self { limited: bytes_per_second.map(limited), gone: Arc::default() }
     }
 
     /// How much to send at a time, so that a slow line does not look like a dead one.
     pub(crate) fn piece(&self) -> usize {
-        let Some(limited) = &self.0 else { return PIECE };
+        let Some(limited) = &self.limited else { return PIECE };
         usize::try_from(limited.bytes_per_second / 4).unwrap_or(PIECE).clamp(LEAST_PIECE, PIECE)
     }
 
@@ -39,11 +45,22 @@ impl Pace {
         if let Some(turn) = self.turn(bytes, Instant::now()) {
             tokio::time::sleep_until(turn).await;
         }
+        self.gone.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The same pace, shared with this one, for uploads that are counted apart.
+    pub(crate) fn counted_apart(&self) -> Self {
+        Self { limited: self.limited.clone(), gone: Arc::default() }
+    }
+
+    /// Bytes that were handed to connections so far, those that were sent again included.
+    pub(crate) fn gone(&self) -> u64 {
+        self.gone.load(Ordering::Relaxed)
     }
 
     /// When these bytes may leave, if there is a limit; the line is taken for as long as they need.
     fn turn(&self, bytes: usize, now: Instant) -> Option<Instant> {
-        let limited = self.0.as_ref()?;
+        let limited = self.limited.as_ref()?;
         let mut free_at = limited.free_at.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = (*free_at).max(now);
         *free_at = turn + Duration::from_secs_f64(bytes as f64 / limited.bytes_per_second as f64);

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::totals::Totals;
+use crate::totals::{Totals, time_left};
 
 /// The bars of one run.
 #[derive(Debug)]
 pub(crate) struct Bars {
     all: MultiProgress,
     total: ProgressBar,
+    /// Rate, time left, how long photos take: below, so that a narrow terminal cuts neither.
+    details: ProgressBar,
     files: HashMap<PathBuf, (ProgressBar, Arc<AtomicU64>)>,
 }
 
@@ -29,10 +31,10 @@ fn style(template: &str) -> ProgressStyle {
 impl Default for Bars {
     fn default() -> Self {
         let all = MultiProgress::new();
-        let template = format!("{{spinner}} {{wide_msg}} {{prefix}}{ROOM_FOR_ECHO}");
-        let total = all.add(ProgressBar::new(0).with_style(style(&template)));
+        let total = all.add(ProgressBar::new(0).with_style(style("{spinner} {wide_msg}")));
+        let details = all.add(ProgressBar::new(0).with_style(style(&format!("  {{wide_msg}}{ROOM_FOR_ECHO}"))));
         total.enable_steady_tick(Duration::from_millis(200));
-        Self { all, total, files: HashMap::new() }
+        Self { all, total, details, files: HashMap::new() }
     }
 }
 
@@ -54,26 +56,31 @@ impl Bars {
         }
     }
 
-    /// Shows where everything stands.
-    pub(crate) fn pulse(&mut self, status: String, totals: Totals, sent_bytes: u64) {
+    /// Shows where everything stands. `gone`: bytes that have left so far.
+    pub(crate) fn pulse(&mut self, status: String, totals: Totals, gone: u64) {
         for (bar, sent) in self.files.values() {
             bar.set_position(sent.load(Ordering::Relaxed));
         }
         self.total.set_message(status);
+        let mut details = Vec::new();
         if totals.on_the_way > 0 {
-            self.total.set_length(sent_bytes.max(1));
-            self.total.set_position(sent_bytes);
+            self.total.set_length(gone.max(1));
+            self.total.set_position(gone);
             let rate = self.total.per_sec();
-            self.total.set_prefix(format!("{:.1} MB/s", rate / 1e6));
-        } else {
-            self.total.set_prefix("");
+            if rate > 0.0 {
+                details.push(format!("{:.1} MB/s", rate / 1e6));
+            }
+            details.extend(time_left(totals.bytes_left, rate));
         }
+        details.extend(Some(totals.arrived.words()).filter(|words| !words.is_empty()));
+        self.details.set_message(details.join(", "));
     }
 
     /// Takes the bars away; what was printed stays.
     pub(crate) fn finish(&self) {
         self.files.values().for_each(|(bar, _)| bar.finish_and_clear());
         self.total.finish_and_clear();
+        self.details.finish_and_clear();
     }
 
     /// A line above the bars.

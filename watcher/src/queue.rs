@@ -1,7 +1,7 @@
 //! What waits to be sent, in which order, and whether the server may be bothered. Pure: it is told the time.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,62 +23,54 @@ pub(crate) enum Order {
     Oldest,
 }
 
-/// A heap that gives the newest (or oldest) first.
+/// Of so many that go, one is the one that has waited longest: a stream of new photos starves no old one.
+const AGEING: u64 = 4;
+
+/// Gives the newest (or oldest) first, and now and then whoever has waited longest.
 #[derive(Debug)]
 pub(crate) struct ByAge<T> {
     order: Order,
-    heap: BinaryHeap<Aged<T>>,
-    count: u64,
-}
-
-#[derive(Debug)]
-struct Aged<T> {
-    key: (i64, Reverse<u64>),
-    item: T,
-}
-
-impl<T> PartialEq for Aged<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-
-impl<T> Eq for Aged<T> {}
-
-impl<T> PartialOrd for Aged<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Aged<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key.cmp(&other.key)
-    }
+    items: BTreeMap<(i64, Reverse<u64>), T>,
+    /// The same by their arrival.
+    waiting: BTreeMap<u64, i64>,
+    arrived: u64,
+    gone: u64,
 }
 
 impl<T> ByAge<T> {
     pub(crate) fn new(order: Order) -> Self {
-        Self { order, heap: BinaryHeap::new(), count: 0 }
+        Self { order, items: BTreeMap::new(), waiting: BTreeMap::new(), arrived: 0, gone: 0 }
     }
 
     /// Adds something that was made at `time_ns`. Of the same time, what came first goes first.
     pub(crate) fn push(&mut self, time_ns: i64, item: T) {
         let time = if self.order == Order::Newest { time_ns } else { time_ns.saturating_neg() };
-        self.heap.push(Aged { key: (time, Reverse(self.count)), item });
-        self.count += 1;
+        self.items.insert((time, Reverse(self.arrived)), item);
+        self.waiting.insert(self.arrived, time);
+        self.arrived += 1;
     }
 
     pub(crate) fn pop(&mut self) -> Option<T> {
-        self.heap.pop().map(|aged| aged.item)
+        self.gone += 1;
+        let first = if self.order == Order::Newest && self.gone.is_multiple_of(AGEING) {
+            self.waiting.first_key_value().map(|(arrival, time)| (*time, Reverse(*arrival)))
+        } else {
+            self.items.last_key_value().map(|(key, _)| *key)
+        }?;
+        self.waiting.remove(&first.1.0);
+        self.items.remove(&first)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.items.values()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.heap.len()
+        self.items.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.items.is_empty()
     }
 }
 
@@ -152,6 +144,8 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -166,6 +160,53 @@ mod tests {
             queue.push(time, name);
         }
         assert_eq!(std::iter::from_fn(|| queue.pop()).collect::<String>(), "abc");
+    }
+
+    #[test]
+    fn a_stream_of_new_photos_starves_no_old_one() {
+        let mut queue = ByAge::new(Order::Newest);
+        (0..100).for_each(|n| queue.push(n, n));
+        // For each that goes a newer one comes, for ever.
+        let mut went = Vec::new();
+        for new in 0..400 {
+            queue.push(1000 + new, 1000 + new);
+            went.push(queue.pop().unwrap());
+        }
+        assert_eq!(queue.len(), 100);
+        let old: Vec<_> = went.iter().filter(|n| **n < 100).copied().collect();
+        assert_eq!(old, (0..100).collect::<Vec<_>>(), "each fourth is the one that has waited longest");
+        assert!(went.chunks(4).all(|four| four[..3].is_sorted() && four[0] >= 1000), "the others are new ones");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_or_doubled_and_nothing_waits_for_ever(
+            pushes in proptest::collection::vec((any::<i8>(), 0_u8..3), 1..300), newest: bool,
+        ) {
+            let mut queue = ByAge::new(if newest { Order::Newest } else { Order::Oldest });
+            let (mut waiting, mut went) = (Vec::new(), Vec::new());
+            for (n, (time, pops)) in pushes.iter().enumerate() {
+                queue.push(i64::from(*time), n);
+                waiting.push(n);
+                for _ in 0..*pops {
+                    if let Some(n) = queue.pop() {
+                        waiting.retain(|waits| *waits != n);
+                        went.push(n);
+                    }
+                }
+                prop_assert_eq!(queue.len(), waiting.len());
+                prop_assert_eq!(queue.iter().count(), waiting.len());
+            }
+            // With one in four of its own, the one that has waited longest goes within four turns.
+            if let (true, Some(longest)) = (newest, waiting.first()) {
+                let next: Vec<_> = (0..4).filter_map(|_| queue.pop()).collect();
+                prop_assert!(next.contains(longest));
+                went.extend(next);
+            }
+            went.extend(std::iter::from_fn(|| queue.pop()));
+            went.sort_unstable();
+            prop_assert_eq!(went, (0..pushes.len()).collect::<Vec<_>>());
+        }
     }
 
     #[test]

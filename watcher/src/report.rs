@@ -1,22 +1,21 @@
 //! What the photographer (or another program) is told. Received, skipped and failed are different words, with counts.
 //!
-//! JSON: one object a line, with `v` and `type`; nothing else on standard output. Plain: lines for people, at least one
-//! in ten seconds while work is going on. Notices go to standard error where standard output is for a program.
+//! One [`Report`] for each event that is sent to; together they speak with one voice ([`voice`]): they are at rest when
+//! all are, and the summary comes when all have ended.
 
-use std::io::{self, IsTerminal, Write};
+mod voice;
+mod words;
+
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use findme_common::manifest::{FailReason, SkipReason};
-use findme_common::{Digest, PhotoId};
+use findme_common::{Digest, EventId, PhotoId};
 
+use self::voice::Voice;
 use crate::args::Output;
-use crate::json;
-use crate::progress::Bars;
-use crate::totals::{Totals, number, plural, size};
-
-/// Longest silence while work is going on.
-const SILENCE: Duration = Duration::from_secs(10);
+use crate::totals::Totals;
 
 /// What a venue prints first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,305 +76,152 @@ pub(crate) enum Event<'a> {
     },
     /// One line about the way things go, not about one file.
     Notice(&'a str),
+    /// The same, for somebody who does not look at the screen.
+    Alarm(&'a str),
 }
 
-enum Style {
-    Bars {
-        bars: Box<Bars>,
-        /// The line at rest, for as long as it is true.
-        rest: Option<String>,
-    },
-    Plain,
-    Json,
-    Quiet,
-}
+/// Exit codes, the one that most needs to be known first; those that are not here come before all.
+const WORST_FIRST: [u8; 7] = [6, 11, 5, 4, 3, 130, 0];
 
-/// Tells it.
+/// What one event's run has to tell, told together with the others'.
+#[derive(Debug, Clone)]
 pub(crate) struct Report {
-    style: Style,
-    /// Everything is on this laptop only, so nothing is called safe.
-    this_machine_only: bool,
-    dry_run: bool,
-    /// With `--dry-run`: photos and bytes that would be sent.
-    would_send: (u64, u64),
-    last_line: Instant,
+    shared: Arc<Mutex<Shared>>,
+    part: usize,
 }
 
-impl std::fmt::Debug for Report {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Report")
+#[derive(Debug)]
+struct Shared {
+    voice: Voice,
+    parts: Vec<Part>,
+}
+
+/// Where one event's run stands.
+#[derive(Debug, Default)]
+struct Part {
+    /// Named where there are several.
+    of: Option<EventId>,
+    totals: Totals,
+    gone: u64,
+    at_rest: bool,
+    ended: Option<(u8, Duration)>,
+}
+
+impl Shared {
+    fn totals(&self) -> Totals {
+        self.parts.iter().fold(Totals::default(), |mut sum, part| {
+            sum += part.totals;
+            sum
+        })
     }
 }
 
 impl Report {
-    pub(crate) fn new(output: Output, dry_run: bool) -> Self {
-        // Bars go to standard error; lines that somebody collects from standard output must get there.
-        let terminal = io::stderr().is_terminal() && io::stdout().is_terminal();
-        let style = match output {
-            Output::Auto if terminal => Style::Bars { bars: Box::default(), rest: None },
-            Output::Progress => Style::Bars { bars: Box::default(), rest: None },
-            Output::Auto | Output::Plain => Style::Plain,
-            Output::Json => Style::Json,
-            Output::Quiet => Style::Quiet,
+    /// One for each event; `None`: the event is not known yet.
+    pub(crate) fn several(output: Output, dry_run: bool, events: &[Option<EventId>]) -> Vec<Self> {
+        let named = |of: &Option<EventId>| of.filter(|_| events.len() > 1);
+        let parts = events.iter().map(|of| Part { of: named(of), ..Part::default() }).collect();
+        let shared = Arc::new(Mutex::new(Shared { voice: Voice::new(output, dry_run), parts }));
+        (0..events.len()).map(|part| Self { shared: Arc::clone(&shared), part }).collect()
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This event's run has ended, perhaps before it could say so itself.
+    pub(crate) fn ended(&mut self, exit: u8) {
+        let totals = {
+            let shared = self.shared();
+            let part = &shared.parts[self.part];
+            part.ended.is_none().then_some(part.totals)
         };
-        Self { style, this_machine_only: false, dry_run, would_send: (0, 0), last_line: Instant::now() }
+        if let Some(totals) = totals {
+            self.tell(&Event::Summary { totals, exit, took: Duration::ZERO });
+        }
     }
 
     /// From now on nothing is called safe.
     pub(crate) fn on_this_machine_only(&mut self) {
-        self.this_machine_only = true;
+        self.shared().voice.on_this_machine_only();
     }
 
     /// Tells one thing.
     pub(crate) fn tell(&mut self, event: &Event<'_>) {
-        if let Event::WouldSend { bytes, .. } = event {
-            self.would_send = (self.would_send.0 + 1, self.would_send.1 + bytes);
-        }
-        match &self.style {
-            Style::Json => match json::line(event) {
-                Some(line) => {
-                    print_line(&line);
-                    warn_of(event);
-                }
-                None => self.notice(event),
-            },
-            Style::Quiet => match event {
-                Event::Failed { .. } => self.error_line(event),
-                Event::Serving(serving) => {
-                    print_line(&format!("guests: {}", serving.join));
-                    warn_of(event);
-                }
-                _ => {}
-            },
-            Style::Plain => {
-                if let Some(line) = self.words(event) {
-                    self.line(&line);
+        let mut shared = self.shared();
+        let shared = &mut *shared;
+        let part = &mut shared.parts[self.part];
+        match event {
+            Event::Idle(totals) => {
+                (part.totals, part.at_rest) = (*totals, true);
+                if shared.parts.iter().all(|part| part.at_rest || part.ended.is_some()) {
+                    let totals = shared.totals();
+                    shared.voice.tell(&Event::Idle(totals), None);
                 }
             }
-            Style::Bars { .. } => self.tell_with_bars(event),
+            Event::Summary { totals, exit, took } => {
+                (part.totals, part.ended) = (*totals, Some((*exit, *took)));
+                let ended: Option<Vec<_>> = shared.parts.iter().map(|part| part.ended).collect();
+                if let Some(ended) = ended {
+                    let exit = worst(ended.iter().map(|(exit, _)| *exit));
+                    let took = ended.iter().map(|(_, took)| *took).max().unwrap_or_default();
+                    let totals = shared.totals();
+                    shared.voice.tell(&Event::Summary { totals, exit, took }, None);
+                }
+            }
+            other => {
+                if !matches!(other, Event::Serving(_) | Event::Notice(_) | Event::Alarm(_)) {
+                    part.at_rest = false;
+                }
+                let of = part.of;
+                shared.voice.tell(other, of);
+            }
         }
     }
 
-    /// The line at rest stands beside the bars until it is not true any more: one line for each photo would push the
-    /// guests' QR code off the screen.
-    fn tell_with_bars(&mut self, event: &Event<'_>) {
-        let line = self.words(event);
-        let Style::Bars { bars, rest } = &mut self.style else { return };
-        let before = match event {
-            Event::Idle(_) => {
-                *rest = line;
-                return;
-            }
-            Event::Summary { .. } => {
-                bars.finish();
-                rest.take()
-            }
-            Event::Serving(_) | Event::Notice(_) => None,
-            _ => {
-                *rest = None;
-                None
-            }
-        };
-        for line in before.into_iter().chain(line) {
-            self.line(&line);
-        }
-    }
-
-    /// Gives a sign of life when there was none for a while. Called often.
-    pub(crate) fn pulse(&mut self, totals: Totals, sent_bytes: u64) {
-        let status = self.status(totals);
-        match &mut self.style {
-            Style::Bars { bars, rest } if totals.on_the_way == 0 => {
-                bars.pulse(rest.clone().unwrap_or(status), totals, sent_bytes);
-            }
-            Style::Bars { bars, .. } => bars.pulse(status, totals, sent_bytes),
-            Style::Plain if totals.on_the_way > 0 && self.last_line.elapsed() >= SILENCE => self.line(&status),
-            _ => {}
-        }
+    /// Gives a sign of life when there was none for a while. Called often. `gone`: bytes that have left so far.
+    pub(crate) fn pulse(&mut self, totals: Totals, gone: u64) {
+        let mut shared = self.shared();
+        let part = &mut shared.parts[self.part];
+        (part.totals, part.gone) = (totals, gone);
+        let (totals, gone) = (shared.totals(), shared.parts.iter().map(|part| part.gone).sum());
+        shared.voice.pulse(totals, gone);
     }
 
     /// A file is being sent.
-    pub(crate) fn started(&mut self, path: &Path, bytes: u64, sent: std::sync::Arc<std::sync::atomic::AtomicU64>) {
-        if let Style::Bars { bars, .. } = &mut self.style {
-            bars.start(path, bytes, sent);
-        }
+    pub(crate) fn started(&mut self, path: &Path, bytes: u64, sent: Arc<std::sync::atomic::AtomicU64>) {
+        self.shared().voice.started(path, bytes, sent);
     }
 
     /// A file is not being sent any more.
     pub(crate) fn stopped(&mut self, path: &Path) {
-        if let Style::Bars { bars, .. } = &mut self.style {
-            bars.stop(path);
-        }
-    }
-
-    /// «12 on the way, 1,204 safe»
-    fn status(&self, totals: Totals) -> String {
-        let safe = if self.this_machine_only { "copied on this laptop" } else { "safe" };
-        let mut line = format!("{} on the way, {} {safe}", number(totals.on_the_way), number(totals.safe()));
-        if totals.failed > 0 {
-            // In front, where a narrow terminal does not cut it off.
-            line = format!("{} FAILED, {line}", number(totals.failed));
-        }
-        if totals.skipped > 0 {
-            line += &format!(", {} skipped", number(totals.skipped));
-        }
-        line + &totals.arrived.words()
-    }
-
-    fn words(&self, event: &Event<'_>) -> Option<String> {
-        Some(match event {
-            Event::Serving(serving) => {
-                let mut text = format!("Guests of «{}» open {}\n\n{}\n", serving.event, serving.join, serving.poster);
-                serving.warnings.iter().for_each(|warning| text += &format!("! {warning}\n"));
-                text + &format!("This laptop opens {}. Ctrl-C ends it.", serving.url)
-            }
-            Event::WouldSend { path, bytes } => format!("would send {} ({})", path.display(), size(*bytes)),
-            Event::Duplicate { path, .. } if self.dry_run => format!("known content: {}", path.display()),
-            Event::Failed { path, reason: FailReason::Truncated, detail: "", .. } => {
-                format!("FAILED {}: its end is missing; copy it again", path.display())
-            }
-            Event::Failed { path, reason, detail, .. } => match *detail {
-                "" => format!("FAILED {}: {}", path.display(), reason.words()),
-                detail => format!("FAILED {}: {} ({detail})", path.display(), reason.words()),
-            },
-            // By their names alone: the summary counts them.
-            Event::Skipped { path, reason: reason @ (SkipReason::Empty | SkipReason::DeletedOnServer), .. } => {
-                format!("skipped {}: {}", path.display(), reason.words())
-            }
-            Event::Skipped { path, reason: SkipReason::NotAPhoto, .. }
-                if findme_common::media::Media::of_name(path).is_some() =>
-            {
-                format!("skipped {}: not a photo, whatever its name says", path.display())
-            }
-            Event::Idle(totals) => self.at_rest(*totals),
-            Event::Summary { totals, .. } if self.dry_run => format!(
-                "{} would be sent ({}), {} known before, {} duplicate, {} skipped, {} failed",
-                plural(self.would_send.0, "photo"),
-                size(self.would_send.1),
-                number(totals.known),
-                number(totals.duplicate),
-                number(totals.skipped),
-                number(totals.failed),
-            ),
-            Event::Summary { totals, took, .. } => {
-                let took = took.as_secs_f32();
-                let rate = totals.bytes as f32 / 1e6 / took.max(0.001);
-                format!(
-                    "{} found: {} sent ({}, {took:.1} s, {rate:.1} MB/s), {} known before, {} duplicate, {} skipped, \
-                     {} failed, {} left{}",
-                    number(totals.found()),
-                    number(totals.uploaded),
-                    size(totals.bytes),
-                    number(totals.known),
-                    number(totals.duplicate),
-                    number(totals.skipped),
-                    number(totals.failed),
-                    number(totals.on_the_way),
-                    totals.arrived.words(),
-                )
-            }
-            Event::Notice(line) => (*line).to_owned(),
-            Event::Found { .. } | Event::Uploaded { .. } | Event::Duplicate { .. } | Event::Skipped { .. } => {
-                return None;
-            }
-        })
-    }
-
-    fn at_rest(&self, totals: Totals) -> String {
-        let photos = plural(totals.safe(), "photo");
-        let (are, failed) = (if totals.safe() == 1 { "is" } else { "are" }, number(totals.failed));
-        match (totals.safe(), totals.failed) {
-            _ if self.dry_run => "nothing was sent or recorded".to_owned(),
-            (0, 0) if totals.duplicate == 0 => "no photos here yet".to_owned(),
-            (0, 0) => format!("nothing new: {} known from elsewhere", plural(totals.duplicate, "photo")),
-            // The warning comes first: a narrow terminal cuts the end off.
-            (_, 0) if self.this_machine_only => format!("not a backup: {photos} copied on this laptop only"),
-            (_, _) if self.this_machine_only => {
-                format!("{failed} FAILED; not a backup: {photos} copied on this laptop only")
-            }
-            (1, 0) => "the photo is safe on the server; you may close the lid".to_owned(),
-            (_, 0) => format!("all {photos} are safe on the server; you may close the lid"),
-            (_, _) => format!("{photos} {are} safe on the server, {failed} FAILED and not"),
-        }
-    }
-
-    fn notice(&self, event: &Event<'_>) {
-        if let Event::Notice(line) = event {
-            // Nobody may be listening there; that must not end the program.
-            let _ = writeln!(io::stderr(), "{line}");
-        }
-    }
-
-    fn error_line(&self, event: &Event<'_>) {
-        if let Some(line) = self.words(event) {
-            let _ = writeln!(io::stderr(), "{line}");
-        }
-    }
-
-    fn line(&mut self, line: &str) {
-        self.last_line = Instant::now();
-        match &self.style {
-            Style::Bars { bars, .. } => bars.line(line),
-            _ => print_line(line),
-        }
+        self.shared().voice.stopped(path);
     }
 }
 
-/// Where standard output is for a program, what keeps guests away is told beside it.
-fn warn_of(event: &Event<'_>) {
-    if let Event::Serving(serving) = event {
-        for warning in &serving.warnings {
-            let _ = writeln!(io::stderr(), "! {warning}");
-        }
-    }
-}
-
-fn print_line(line: &str) {
-    let mut out = io::stdout().lock();
-    // The reader may have gone away; the photos matter more.
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+/// The exit code that says most about how several runs went.
+pub(crate) fn worst(exits: impl Iterator<Item = u8>) -> u8 {
+    exits.min_by_key(|exit| WORST_FIRST.iter().position(|known| known == exit).map_or(0, |at| at + 1)).unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn report(this_machine_only: bool) -> Report {
-        Report { this_machine_only, ..Report::new(Output::Plain, false) }
-    }
-
     #[test]
-    fn the_lid_may_be_closed_only_when_everything_is_safe_elsewhere() {
-        let done = Totals { known: 1000, uploaded: 204, ..Totals::default() };
-        let words = |this_machine_only, totals| report(this_machine_only).words(&Event::Idle(totals)).unwrap();
-        assert_eq!(words(false, done), "all 1,204 photos are safe on the server; you may close the lid");
-        for this_machine_only in [false, true] {
-            let failed = words(this_machine_only, Totals { failed: 2, ..done });
-            assert!(failed.contains("2 FAILED") && !failed.contains("lid"), "{failed}");
-            let none = words(this_machine_only, Totals::default());
-            assert_eq!(none, "no photos here yet", "nothing is safe where nothing is");
-        }
-        let local = words(true, done);
-        assert!(local.contains("not a backup") && !local.contains("lid") && !local.contains("safe"), "{local}");
-        let on_the_way = report(true).status(Totals { on_the_way: 12, ..done });
-        assert_eq!(on_the_way, "12 on the way, 1,204 copied on this laptop");
-        let failed = report(true).status(Totals { failed: 2, ..done });
-        assert!(failed.starts_with("2 FAILED"), "{failed}");
-    }
-
-    #[test]
-    fn a_skip_is_worth_a_line_only_when_the_name_promised_a_photo() {
-        let words =
-            |name: &str, reason| report(false).words(&Event::Skipped { path: Path::new(name), reason, bytes: 1 });
-        assert!(words("a.jpg", SkipReason::NotAPhoto).is_some());
-        assert!(words("a.txt", SkipReason::NotAPhoto).is_none());
-        assert!(words("a.nef", SkipReason::Raw).is_none());
-    }
-
-    #[test]
-    fn numbers_are_grouped() {
-        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(number(n), text);
+    fn several_events_are_at_rest_when_all_are_and_end_with_the_worst_word() {
+        let events = [1, 2].map(|n| Some(EventId::from_bytes([n; 16])));
+        let mut reports = Report::several(Output::Quiet, false, &events);
+        let totals = |uploaded| Totals { uploaded, ..Totals::default() };
+        reports[0].tell(&Event::Idle(totals(3)));
+        reports[0].tell(&Event::Found { path: Path::new("a.jpg"), bytes: 1 });
+        reports[1].tell(&Event::Idle(totals(4)));
+        let at_rest = |report: &Report| report.shared().parts.iter().filter(|part| part.at_rest).count();
+        assert_eq!(at_rest(&reports[0]), 1, "the first has work again");
+        reports[0].pulse(totals(5), 10);
+        assert_eq!(reports[1].shared().totals().uploaded, 9);
+        for (exits, expected) in [(vec![0, 0], 0), (vec![0, 3], 3), (vec![3, 5], 5), (vec![5, 1, 130], 1)] {
+            assert_eq!(worst(exits.into_iter()), expected);
         }
     }
 }

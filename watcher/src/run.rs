@@ -1,5 +1,7 @@
 //! One run: opens the parts, drives the engine until it is told to end, and leaves everything in order.
 
+mod several;
+
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,8 @@ use crate::manifest::{Location, Manifest, OpenError};
 use crate::report::{Event, Report};
 use crate::server::{BuildError, Failure, Rest, Server};
 use crate::source::{self, Told};
+
+pub use several::run;
 
 /// Between two signs of life.
 const PULSE: Duration = Duration::from_millis(200);
@@ -37,12 +41,15 @@ pub enum Shutdown {
     Park,
 }
 
-/// Watches and sends until everything is done (`--once`) or it is told to end.
+/// Watches and sends for one event until everything is done (`--once`) or it is told to end.
 ///
 /// # Errors
 /// With the exit code and one line for the user.
-pub async fn run(config: Config, mut shutdown: watch::Receiver<Shutdown>) -> Result<Exit, (Exit, String)> {
-    let mut report = Report::new(config.output, config.dry_run);
+async fn run_one(
+    config: Config,
+    mut report: Report,
+    mut shutdown: watch::Receiver<Shutdown>,
+) -> Result<Exit, (Exit, String)> {
     let fatal = |error: &dyn std::fmt::Display| (Exit::Fatal, error.to_string());
     #[cfg(feature = "venue")]
     let mut venue = None;
@@ -202,10 +209,20 @@ impl Driver {
         match told {
             Some(Told::Sightings(sightings)) => sightings.into_iter().for_each(|s| self.engine.sight(s)),
             Some(Told::Scanned) => self.scanned = true,
+            Some(Told::Back(folder)) => self.engine.try_again_below(&folder),
+            Some(Told::Woke) => self.wake(),
             Some(Told::Notice(line)) => self.engine.report.tell(&Event::Notice(&line)),
             None => return Err((Exit::Fatal, "the folder watcher ended unexpectedly".into())),
         }
         Ok(())
+    }
+
+    /// The laptop slept, or its clock was set: nothing that was agreed with the server before is relied on.
+    fn wake(&mut self) {
+        self.engine.wake();
+        if self.ear.is_some() {
+            self.ear = Some(Ear::open(self.engine.server.clone()));
+        }
     }
 
     /// Takes note of what became of a photo. When nothing is left to hear of, the server is probably at rest: it is asked
@@ -215,6 +232,7 @@ impl Driver {
             self.ear = None;
             return;
         };
+        tracing::debug!(?heard, "the server has told");
         if self.engine.arrivals.heard(heard, Instant::now())
             && let Some(asking) = self.asking.take()
         {

@@ -2,18 +2,21 @@
 //!
 //! Only an answer that could come from nobody else counts: whatever a captive portal or a proxy says is nobody's.
 
+mod answer;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use findme_common::PhotographerToken;
 use findme_common::manifest::FailReason;
-use findme_common::protocol::{Code, PROBLEM_JSON, PROTOCOL_VERSION, PhotoList, Problem, TUS_VERSION, header, path};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use findme_common::protocol::{PROBLEM_JSON, PROTOCOL_VERSION, PhotoList, TUS_VERSION, header, path};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url};
 
+pub(crate) use self::answer::Answer;
 use crate::journal::WriteError;
 
 /// A request without a large body is answered within this time or not at all.
@@ -112,6 +115,8 @@ impl LastAnswer {
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     client: Client,
+    /// Certificates that vouch for the server, beside the system's.
+    authorities: Vec<Certificate>,
     base: Url,
     authorization: HeaderValue,
     pub(crate) last_answer: LastAnswer,
@@ -142,25 +147,18 @@ impl Server {
         let mut authorization =
             HeaderValue::try_from(format!("Bearer {}", token.reveal())).map_err(|_| BuildError::Token)?;
         authorization.set_sensitive(true);
-        let mut builder = Client::builder();
-        if let Some(path) = authority {
-            let unusable = |why: String| BuildError::Authority { path: path.to_owned(), why };
-            let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-            let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
-            if certificates.is_empty() {
-                return Err(unusable("it holds no certificate".to_owned()));
-            }
-            builder = builder.tls_certs_merge(certificates);
+        let authorities = authority.map_or(Ok(Vec::new()), read_certificates)?;
+        let client = connections(&authorities)?;
+        Ok(Self { client, authorities, base, authorization, last_answer: LastAnswer::new() })
+    }
+
+    /// From now on uses connections that do not exist yet: after a sleep the old ones may be dead without a word.
+    pub(crate) fn connect_anew(&mut self) {
+        match connections(&self.authorities) {
+            Ok(client) => self.client = client,
+            // The old ones find out by themselves, only later.
+            Err(error) => tracing::debug!(%error, "no new connections could be prepared"),
         }
-        let client = builder
-            .user_agent(concat!("findme-watch/", env!("CARGO_PKG_VERSION")))
-            // A redirect of an upload is a login page, or a mistake that would send the token elsewhere.
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(5))
-            .pool_idle_timeout(Duration::from_secs(20))
-            .tcp_keepalive(Duration::from_secs(15))
-            .build()?;
-        Ok(Self { client, base, authorization, last_answer: LastAnswer::new() })
     }
 
     /// Whether the server is this machine, so that nothing is safe from its loss.
@@ -268,6 +266,27 @@ impl Server {
     }
 }
 
+fn read_certificates(path: &Path) -> Result<Vec<Certificate>, BuildError> {
+    let unusable = |why: String| BuildError::Authority { path: path.to_owned(), why };
+    let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(error.to_string()))?;
+    if certificates.is_empty() { Err(unusable("it holds no certificate".to_owned())) } else { Ok(certificates) }
+}
+
+/// Connections to one server: kept while they live, proxied as the environment says (`HTTPS_PROXY` and its like).
+fn connections(authorities: &[Certificate]) -> Result<Client, BuildError> {
+    let client = Client::builder()
+        .tls_certs_merge(authorities.iter().cloned())
+        .user_agent(concat!("findme-watch/", env!("CARGO_PKG_VERSION")))
+        // A redirect of an upload is a login page, or a mistake that would send the token elsewhere.
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(5))
+        .pool_idle_timeout(Duration::from_secs(20))
+        .tcp_keepalive(Duration::from_secs(15))
+        .build()?;
+    Ok(client)
+}
+
 /// Whether the server still works on the event's photos.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
@@ -298,76 +317,6 @@ pub(crate) fn not_ours(what: &str) -> Failure {
     Failure::Away(format!(
         "the answer is not a FindMe server's ({what}); is --server right, or is there a Wi-Fi login page in the way?"
     ))
-}
-
-/// The head of an answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    problem: Option<Problem>,
-}
-
-impl Answer {
-    /// A header's text.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// A header's number.
-    pub(crate) fn number(&self, name: &str) -> Option<u64> {
-        self.text(name)?.parse().ok()
-    }
-
-    /// Whether it speaks tus or is a FindMe problem, as no login page does.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.headers.contains_key(header::TUS_RESUMABLE) || self.problem.is_some()
-    }
-
-    /// The problem's code, where it has one.
-    pub(crate) fn code(&self) -> Option<Code> {
-        self.problem.as_ref().map(|problem| problem.code)
-    }
-
-    fn words(&self) -> String {
-        match &self.problem {
-            Some(Problem { title, detail: Some(detail), .. }) => format!("{title}: {detail}"),
-            Some(problem) => problem.title.clone(),
-            None => format!("status {}", self.status.as_u16()),
-        }
-    }
-
-    fn after(&self) -> Option<Duration> {
-        let text = self.text(RETRY_AFTER.as_str())?;
-        let seconds = text.parse().ok().map(Duration::from_secs);
-        let date = || httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok();
-        // An hour is the longest that anybody can mean.
-        seconds.or_else(date).map(|after| after.min(Duration::from_secs(3600)))
-    }
-
-    /// What an answer means that was not the one hoped for.
-    pub(crate) fn failure(&self) -> Failure {
-        let refused = |reason| Failure::Refused { reason, why: self.words() };
-        let html = self.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-        match (self.status.as_u16(), self.code()) {
-            (_, Some(Code::PhotoDeleted)) => Failure::Deleted,
-            (_, Some(Code::EventClosed)) => refused(FailReason::EventClosed),
-            (_, Some(Code::TokenRefused)) => Failure::TokenRefused(self.words()),
-            (401 | 403, _) if self.is_ours() || !html => Failure::TokenRefused(self.words()),
-            (507, _) => Failure::Full { after: self.after() },
-            (429 | 503 | 423, _) => Failure::Busy { why: self.words(), after: self.after() },
-            (502 | 504 | 511, _) => Failure::Away(format!("no answer from the server ({})", self.words())),
-            // What a web server says that has never heard of uploads.
-            (404 | 405 | 501, _) if !self.is_ours() => not_ours(&self.words()),
-            (500..=599, _) => Failure::Again { why: self.words(), tries: None },
-            (413, _) => refused(FailReason::TooLarge),
-            (415, _) => refused(FailReason::UnsupportedMediaType),
-            (400..=499, _) if !self.is_ours() && html => not_ours(&self.words()),
-            (422, _) => refused(FailReason::Rejected),
-            (400..=499, _) => Failure::Again { why: self.words(), tries: Some(5) },
-            _ => not_ours(&self.words()),
-        }
-    }
 }
 
 #[cfg(test)]

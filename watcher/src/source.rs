@@ -1,29 +1,29 @@
 //! Where files come from: listing the folders is the truth, notifications are hints that it is time to look.
 //!
 //! One thread of its own, because listing blocks. Folders are listed at the start, every minute, when notifications
-//! were lost, and when a folder appears (at once, after 0.5 s and after 2 s). On Linux each folder is watched before it
-//! is listed, so that nothing falls between the two. Symbolic links are never followed.
+//! were lost, after the laptop slept or its clock was set, and when a folder appears (at once, after 0.5 s and after
+//! 2 s). On Linux each folder is watched before it is listed, so that nothing falls between the two. Symbolic links are
+//! never followed.
+
+mod roots;
 
 use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
-use crate::filesystem;
+use self::roots::{RESCAN, Root};
+use crate::clocks::Clocks;
 use crate::fingerprint::Stat;
 use crate::hints::Hints;
+use crate::limits::Limit;
 use crate::names;
 use crate::settle::Signal;
 
-/// Between two listings of a folder that is also watched.
-const RESCAN: Duration = Duration::from_secs(60);
-/// Between two listings of a folder that cannot be watched.
-const DEFAULT_POLL: Duration = Duration::from_secs(2);
 /// Between two looks whether the watched folders are still the same ones.
 const ROOT_CHECK: Duration = Duration::from_secs(2);
 /// When a folder that appeared is listed again.
@@ -59,6 +59,10 @@ pub(crate) enum Told {
     Sightings(Vec<Sighting>),
     /// All folders have been listed once from end to end.
     Scanned,
+    /// This watched folder was away and is there again.
+    Back(PathBuf),
+    /// The laptop slept, or its clock was set: connections may be dead without a word.
+    Woke,
     /// One line for the photographer.
     Notice(String),
 }
@@ -82,19 +86,6 @@ impl Drop for Guard {
     }
 }
 
-struct Root {
-    path: PathBuf,
-    /// Device and file number of the folder that is there now; `None` while it is not.
-    identity: Option<(u64, u64)>,
-    /// The photographer was told that it went away.
-    told_gone: bool,
-    /// Time between listings.
-    every: Duration,
-    next_scan: Instant,
-    /// `None`: this folder is only listed.
-    watcher: Option<RecommendedWatcher>,
-}
-
 struct Source {
     roots: Vec<Root>,
     poll: Option<Duration>,
@@ -110,6 +101,11 @@ struct Source {
     /// Folders to list again later.
     relist: Vec<(Instant, usize, PathBuf)>,
     batch: Vec<Sighting>,
+    /// Folders that could not be listed at the last look.
+    unlistable: HashSet<PathBuf>,
+    /// How many watches there may be; `Some(None)` when there is no limit or it was spoken of.
+    limit: Option<Option<Limit>>,
+    clocks: Clocks,
 }
 
 /// The receiver is gone: the program ends.
@@ -118,10 +114,7 @@ struct Ended;
 impl Source {
     fn new(roots: Vec<PathBuf>, poll: Option<Duration>, out: mpsc::Sender<Told>, hints: Arc<Hints>) -> Self {
         let now = Instant::now();
-        let roots = roots
-            .into_iter()
-            .map(|path| Root { path, identity: None, told_gone: false, every: RESCAN, next_scan: now, watcher: None })
-            .collect();
+        let roots = roots.into_iter().map(|path| Root::new(path, now)).collect();
         Self {
             roots,
             poll,
@@ -133,6 +126,9 @@ impl Source {
             urgent: Vec::new(),
             relist: Vec::new(),
             batch: Vec::new(),
+            unlistable: HashSet::new(),
+            limit: None,
+            clocks: Clocks::new(SystemTime::now(), now),
         }
     }
 
@@ -146,6 +142,7 @@ impl Source {
                 }
                 let now = Instant::now();
                 if now >= next_check {
+                    self.check_clocks(now)?;
                     self.check_roots()?;
                     next_check = Instant::now() + ROOT_CHECK;
                 }
@@ -200,13 +197,17 @@ impl Source {
         self.watch(root, folder, urgent)?;
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             // A whole card that went away is told by `check_roots`.
-            Err(_) if folder == self.roots[root].path => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(_) if !self.roots[root].is_there() => return Ok(()),
             Err(error) => {
+                self.unlistable.insert(folder.to_owned());
                 return self.see(root, folder.to_owned(), Kind::Unlistable(error.to_string()), Signal::Listed);
             }
         };
+        if self.unlistable.remove(folder) {
+            self.see(root, folder.to_owned(), Kind::Gone, Signal::Listed)?;
+        }
         for entry in entries.flatten() {
             // Of the entry itself, not of what a link points to.
             let Ok(metadata) = entry.metadata() else { continue };
@@ -272,95 +273,18 @@ impl Source {
         }
     }
 
+    /// Notices that the laptop slept: whatever happened meanwhile may not have been notified.
+    fn check_clocks(&mut self, now: Instant) -> Result<(), Ended> {
+        if !self.clocks.jumped(SystemTime::now(), now) {
+            return Ok(());
+        }
+        self.rescan_now();
+        self.tell(Told::Woke)
+    }
+
     fn rescan_now(&mut self) {
         let now = Instant::now();
         self.roots.iter_mut().for_each(|root| root.next_scan = now);
-    }
-
-    /// Notices a card that was taken out, put back, or replaced by another.
-    fn check_roots(&mut self) -> Result<(), Ended> {
-        for n in 0..self.roots.len() {
-            let root = &mut self.roots[n];
-            let identity = filesystem::identity(&root.path);
-            if identity == root.identity {
-                continue;
-            }
-            root.identity = identity;
-            root.watcher = None;
-            let back = std::mem::replace(&mut root.told_gone, identity.is_none());
-            let path = root.path.clone();
-            self.watched.retain(|folder| !folder.starts_with(&path));
-            if identity.is_none() {
-                self.tell(Told::Notice(format!("{} is not there; waiting for it to come back", path.display())))?;
-                continue;
-            }
-            if back {
-                self.tell(Told::Notice(format!("{} is there again", path.display())))?;
-            }
-            self.arm(n)?;
-            self.roots[n].next_scan = Instant::now();
-        }
-        Ok(())
-    }
-
-    /// Chooses between notifications and polling for one watched folder.
-    fn arm(&mut self, n: usize) -> Result<(), Ended> {
-        let path = self.roots[n].path.clone();
-        if let Some(every) = self.poll {
-            self.roots[n].every = every;
-            return Ok(());
-        }
-        if let Some(kind) = filesystem::needs_polling(&path) {
-            return self.poll_instead(n, &format!("a {kind} file system gives no notifications"));
-        }
-        let hints = Arc::clone(&self.hints);
-        let config = notify::Config::default().with_follow_symlinks(false);
-        let armed = RecommendedWatcher::new(move |change| hints.add(change), config).and_then(|mut watcher| {
-            // On Linux each folder gets its own watch just before it is listed.
-            if !cfg!(target_os = "linux") {
-                watcher.watch(&path, RecursiveMode::Recursive)?;
-            }
-            Ok(watcher)
-        });
-        match armed {
-            Ok(watcher) => {
-                self.roots[n].every = RESCAN;
-                self.roots[n].watcher = Some(watcher);
-                Ok(())
-            }
-            Err(error) => self.poll_instead(n, &error.to_string()),
-        }
-    }
-
-    /// Watches one folder, on Linux. `again`: also when it is watched already, because it may be another one now.
-    fn watch(&mut self, root: usize, folder: &Path, again: bool) -> Result<(), Ended> {
-        if !cfg!(target_os = "linux") || (!again && self.watched.contains(folder)) {
-            return Ok(());
-        }
-        let Some(watcher) = &mut self.roots[root].watcher else { return Ok(()) };
-        match watcher.watch(folder, RecursiveMode::NonRecursive) {
-            Ok(()) => {
-                self.watched.insert(folder.to_owned());
-                Ok(())
-            }
-            Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => {
-                self.roots[root].watcher = None;
-                self.poll_instead(
-                    root,
-                    "this system allows no more watches (raise it with: sudo sysctl fs.inotify.max_user_watches=524288)",
-                )
-            }
-            // It went away, or may not be read: listing it says so.
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn poll_instead(&mut self, n: usize, why: &str) -> Result<(), Ended> {
-        let root = &mut self.roots[n];
-        root.every = self.poll.unwrap_or(DEFAULT_POLL);
-        let every = root.every.as_secs_f32();
-        let line = format!("{}: {why}; looking every {every} s instead", root.path.display());
-        self.tell(Told::Notice(line))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where everything stands, and how numbers are said.
 
 use crate::arrivals::Arrived;
+use crate::times::HalfAndMost;
 
 /// Where everything stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(crate) struct Totals {
     pub(crate) on_the_way: u64,
     /// Bytes of the photos received in this run.
     pub(crate) bytes: u64,
+    /// Bytes of the photos that are not on the server yet, as far as they were read.
+    pub(crate) bytes_left: u64,
     /// What the server has told of the photos received in this run.
     pub(crate) arrived: Arrived,
 }
@@ -31,21 +34,58 @@ impl Totals {
     }
 }
 
-impl Arrived {
-    /// «, 1,190 indexed, guests after 0.9 s»; nothing while the server has told nothing.
-    pub(crate) fn words(&self) -> String {
-        let mut words = String::new();
-        if self.indexed > 0 {
-            words += &format!(", {} indexed", number(self.indexed));
-        }
-        if self.failed > 0 {
-            words += &format!(", {} NOT indexed", number(self.failed));
-        }
-        if let Some((half, most)) = self.to_guests {
-            words += &format!(", guests after {:.1} s (95 of 100: {:.1} s)", half.as_secs_f32(), most.as_secs_f32());
-        }
-        words
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.known += other.known;
+        self.uploaded += other.uploaded;
+        self.duplicate += other.duplicate;
+        self.skipped += other.skipped;
+        self.failed += other.failed;
+        self.on_the_way += other.on_the_way;
+        self.bytes += other.bytes;
+        self.bytes_left += other.bytes_left;
+        self.arrived.indexed += other.arrived.indexed;
+        self.arrived.failed += other.arrived.failed;
+        // The longer times are true of both.
+        let longer = |a: HalfAndMost, b: HalfAndMost| match (a, b) {
+            (Some(a), Some(b)) => Some((a.0.max(b.0), a.1.max(b.1))),
+            (one, None) | (None, one) => one,
+        };
+        self.arrived.to_server = longer(self.arrived.to_server, other.arrived.to_server);
+        self.arrived.to_guests = longer(self.arrived.to_guests, other.arrived.to_guests);
     }
+}
+
+impl Arrived {
+    /// «1,190 indexed; to server 0.4 s (95%: 1.1), to guests 0.9 s (95%: 1.4)»; nothing while the server has told nothing.
+    pub(crate) fn words(&self) -> String {
+        let mut words = Vec::new();
+        if self.failed > 0 {
+            words.push(format!("{} NOT indexed", number(self.failed)));
+        }
+        if self.indexed > 0 {
+            words.push(format!("{} indexed", number(self.indexed)));
+        }
+        for (whom, times) in [("guests", self.to_guests), ("server", self.to_server)] {
+            if let Some((half, most)) = times {
+                words.push(format!("to {whom} {:.1} s (95%: {:.1})", half.as_secs_f32(), most.as_secs_f32()));
+            }
+        }
+        words.join(", ")
+    }
+}
+
+/// How long it takes yet, in the words of a person who waits.
+pub(crate) fn time_left(bytes: u64, bytes_per_second: f64) -> Option<String> {
+    if bytes == 0 || bytes_per_second < 1.0 {
+        return None;
+    }
+    let seconds = (bytes as f64 / bytes_per_second).ceil() as u64;
+    Some(match seconds {
+        0..60 => format!("{seconds} s left"),
+        60..5400 => format!("{} min left", seconds.div_ceil(60)),
+        _ => format!("{} h left", seconds.div_ceil(3600)),
+    })
 }
 
 /// 1204 → «1,204»
@@ -67,4 +107,18 @@ pub(crate) fn plural(n: u64, word: &str) -> String {
 
 pub(crate) fn size(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_told_as_people_do() {
+        assert_eq!(time_left(0, 1e6), None);
+        assert_eq!(time_left(5_000_000, 0.0), None, "nobody knows");
+        for (bytes, words) in [(4_500_000, "5 s left"), (600_000_000, "10 min left"), (9_000_000_000, "3 h left")] {
+            assert_eq!(time_left(bytes, 1e6).as_deref(), Some(words));
+        }
+    }
 }

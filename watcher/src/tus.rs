@@ -29,7 +29,7 @@ use crate::manifest::Manifest;
 use crate::pace::Pace;
 use crate::server::{Answer, Failure, Server, away, not_ours};
 
-/// An upload that makes no progress for so long is given up and asked for again. There is no limit for the whole.
+/// Default of [`Manner::stall`].
 const STALL: Duration = Duration::from_secs(30);
 /// Requests of one attempt; more means that the two sides do not understand each other.
 const MOST_REQUESTS: u32 = 12;
@@ -45,12 +45,20 @@ pub(crate) struct Parcel {
 }
 
 /// How all photos of a run are sent.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Manner {
     /// Guests do not see them before they are released.
     pub(crate) hold: bool,
     /// How fast.
     pub(crate) pace: Pace,
+    /// An upload that makes no progress for so long is given up and asked for again. There is no limit for the whole.
+    pub(crate) stall: Duration,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self { hold: false, pace: Pace::default(), stall: STALL }
+    }
 }
 
 /// The server has it.
@@ -250,10 +258,10 @@ impl Attempt<'_> {
         tokio::pin!(request);
         loop {
             let before = self.sent.load(Ordering::Relaxed);
-            match tokio::time::timeout(STALL, &mut request).await {
+            match tokio::time::timeout(self.manner.stall, &mut request).await {
                 Ok(done) => return Ok(done),
                 Err(_) if self.sent.load(Ordering::Relaxed) == before => {
-                    return Err(Failure::Away(format!("no progress for {} s", STALL.as_secs())));
+                    return Err(Failure::Away(format!("no progress for {} s", self.manner.stall.as_secs())));
                 }
                 Err(_) => {}
             }

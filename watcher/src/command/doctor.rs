@@ -1,5 +1,7 @@
 //! `doctor`: thirty seconds before the ceremony. One line for each thing that could go wrong, with the way out.
 
+mod rate;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,13 +10,20 @@ use reqwest::Method;
 
 use super::{Stop, connect, no_answer, usage};
 use crate::Exit;
-use crate::config::{At, canonical};
-use crate::filesystem::needs_polling;
+use crate::config::At;
+use crate::events::canonical;
+use crate::filesystem::{self, Ground};
+use crate::limits;
 use crate::manifest::{Location, Manifest};
 use crate::server::{Server, away};
+use crate::totals::size;
 
 /// Clocks that differ by more than this sort photos of two cameras wrongly.
 const CLOCK: Duration = Duration::from_secs(60);
+/// The manifest of a long event needs some tens of megabytes, twice while it is compacted.
+const ROOM: u64 = 200_000_000;
+/// What a camera's photo is taken for when times are told.
+const PHOTO: u64 = 8_000_000;
 
 /// What was looked at, line by line.
 #[derive(Debug, Default)]
@@ -39,13 +48,26 @@ impl Findings {
 
 pub(super) async fn doctor(folders: &[PathBuf], at: At) -> Result<Exit, Stop> {
     let mut findings = Findings::default();
-    for folder in canonical(folders).map_err(usage)? {
-        look_at_folder(&mut findings, &folder);
+    let folders = canonical(folders).map_err(usage)?;
+    folders.iter().for_each(|folder| look_at_folder(&mut findings, folder));
+    if !folders.is_empty() {
+        look_at_limits(&mut findings, &folders);
     }
     look_at_manifest(&mut findings, &at);
-    look_at_server(&mut findings, &connect(&at)?).await?;
+    look_at_disk(&mut findings, &at.snapshot);
+    let server = connect(&at)?;
+    look_at_server(&mut findings, &server).await?;
+    match rate::measure(&server).await {
+        Ok(rate) => {
+            let seconds = (PHOTO as f64 / rate).ceil();
+            let photo = size(PHOTO);
+            findings.good(&format!("{:.1} MB/s to the server: a photo of {photo} takes {seconds} s", rate / 1e6));
+        }
+        Err(failure) => findings.bad(&format!("the server takes no upload: {failure}")),
+    }
     match findings.bad {
         0 => println!("ready"),
+        1 => println!("one thing to mend first"),
         bad => println!("{bad} things to mend first"),
     }
     Ok(if findings.bad == 0 { Exit::Done } else { Exit::Fatal })
@@ -53,16 +75,35 @@ pub(super) async fn doctor(folders: &[PathBuf], at: At) -> Result<Exit, Stop> {
 
 fn look_at_folder(findings: &mut Findings, folder: &Path) {
     findings.good(&format!("{} can be read", folder.display()));
-    if let Some(kind) = needs_polling(folder) {
-        findings.note(&format!("{} lies on {kind}: new photos are found by listing it", folder.display()));
+    match filesystem::ground(folder) {
+        Ground::Own => {}
+        Ground::Shared(kind) => {
+            findings.note(&format!("{} lies on {kind}: new photos are found by listing it", folder.display()));
+        }
+        Ground::Card(kind) => {
+            findings.note(&format!("{} lies on a card ({kind}): it is listed every 2 s", folder.display()));
+        }
     }
-    let count = folders_below(folder);
-    match watch_limit() {
-        Some(limit) if count > limit => findings.bad(&format!(
-            "{count} folders, but the system watches {limit} only: sudo sysctl fs.inotify.max_user_watches={}",
-            (2 * count).next_power_of_two()
+}
+
+/// All folders together share what the system allows.
+fn look_at_limits(findings: &mut Findings, folders: &[PathBuf]) {
+    let count = folders.iter().map(|folder| folders_below(folder)).sum();
+    match limits::watches() {
+        Some(limit) if count > limit.most => findings.bad(&format!(
+            "{count} folders, but this system allows {} watches, so they would only be listed: {}",
+            limit.most,
+            limit.raise(count)
+        )),
+        Some(limit) if count * 2 > limit.most => findings.note(&format!(
+            "{count} folders are more than half of the {} watches that this system allows: {}",
+            limit.most,
+            limit.raise(count)
         )),
         _ => findings.good(&format!("{count} folders below can be watched")),
+    }
+    if let Some(limit) = limits::instances().filter(|limit| limit.most < 16) {
+        findings.note(&format!("only {} programs may watch folders: {}", limit.most, limit.raise(0)));
     }
 }
 
@@ -77,16 +118,6 @@ fn folders_below(folder: &Path) -> u64 {
     count
 }
 
-#[cfg(target_os = "linux")]
-fn watch_limit() -> Option<u64> {
-    std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").ok()?.trim().parse().ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn watch_limit() -> Option<u64> {
-    None
-}
-
 fn look_at_manifest(findings: &mut Findings, at: &At) {
     match Manifest::peek(Location::new(at.snapshot.clone()), at.token.event) {
         Err(error) => findings.bad(&error.to_string()),
@@ -98,6 +129,20 @@ fn look_at_manifest(findings: &mut Findings, at: &At) {
                 findings.note(&format!("{left} are still to be sent, {} failed", counts.refused + counts.failed));
             }
         }
+    }
+}
+
+/// Whether the manifest has room to grow. `snapshot` need not be there yet.
+fn look_at_disk(findings: &mut Findings, snapshot: &Path) {
+    let Some(folder) = snapshot.ancestors().skip(1).find(|folder| folder.is_dir()) else { return };
+    match filesystem::free(folder) {
+        Some(free) if free < ROOM => findings.bad(&format!(
+            "{} free where the manifest is kept ({}): make room, or give --data a folder with more",
+            size(free),
+            folder.display()
+        )),
+        Some(free) => findings.good(&format!("{} free for the manifest", size(free))),
+        None => findings.note("how much disk is free cannot be told here"),
     }
 }
 

@@ -14,7 +14,8 @@ use reqwest::{Method, StatusCode};
 
 use super::{Stop, connect, fatal, names, no_answer, usage};
 use crate::Exit;
-use crate::config::{At, canonical};
+use crate::config::At;
+use crate::events::canonical;
 use crate::fingerprint::{self, Reading};
 use crate::manifest::{Location, Manifest};
 use crate::names::{Promise, Wanted, has_picture_beside, is_wanted_folder};

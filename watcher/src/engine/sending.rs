@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use findme_common::Digest;
@@ -26,10 +26,11 @@ const WORTH_A_LINE: u32 = 4;
 impl Engine {
     /// Starts as many uploads as may run.
     pub(crate) fn start_uploads(&mut self, now: Instant) {
-        while self.uploads.len() < self.config.jobs && !self.queue.is_empty() && self.gate.may_go(now) {
+        while self.uploads.len() < self.width.may_run() && !self.queue.is_empty() && self.gate.may_go(now) {
             let Some(job) = self.queue.pop() else { return };
             let sent = Arc::new(AtomicU64::new(0));
             let bytes = job.parcel.fingerprint.bytes;
+            self.sending_bytes += bytes;
             self.report.started(&job.parcel.path, bytes, Arc::clone(&sent));
             let (server, manifest, event) = (self.server.clone(), Arc::clone(&self.manifest), self.event);
             let manner = self.config.manner.clone();
@@ -44,6 +45,7 @@ impl Engine {
     pub(crate) fn sent(&mut self, job: Job, result: Result<Received, Failure>) -> Result<(), Fatal> {
         let now = Instant::now();
         self.report.stopped(&job.parcel.path);
+        self.sending_bytes = self.sending_bytes.saturating_sub(job.parcel.fingerprint.bytes);
         match result {
             Ok(received) => {
                 self.reached();
@@ -59,7 +61,10 @@ impl Engine {
                 return Err(Fatal::TooNew(failure.to_string()));
             }
             Err(Failure::Manifest(error)) => return Err(Fatal::Manifest(error)),
-            Err(failure @ Failure::Away(_)) => self.wait_for_server(job, now, None, &failure),
+            Err(failure @ Failure::Away(_)) => {
+                self.width.trouble(now);
+                self.wait_for_server(job, now, None, &failure);
+            }
             Err(failure @ (Failure::Busy { after, .. } | Failure::Full { after })) => {
                 self.wait_for_server(job, now, after, &failure);
             }
@@ -85,8 +90,7 @@ impl Engine {
         self.failed.retain(|_, failed| failed.digest != Some(*digest));
         self.totals.uploaded += 1;
         self.totals.bytes += fingerprint.bytes;
-        self.arrivals.received(received.photo, job.since);
-        self.sent_bytes.fetch_add(fingerprint.bytes, Ordering::Relaxed);
+        self.arrivals.received(received.photo, job.since, now);
         self.report.tell(&Event::Uploaded {
             path,
             digest: *digest,

@@ -57,7 +57,7 @@ impl Scene {
     async fn once(&self, more: &[&str]) -> Result<Exit, (Exit, String)> {
         let (_wish, shutdown) = watch::channel(Shutdown::Run);
         let config = self.config(&[&["--once"], more].concat());
-        run(config, shutdown).await
+        run(vec![config], shutdown).await
     }
 
     fn manifest(&self) -> published::Manifest {
@@ -153,7 +153,7 @@ async fn a_killed_program_goes_on_with_the_same_upload() {
     (0..2).for_each(|n| scene.put(&format!("{n}.jpg"), &photo(n)));
     scene.server.faults(|faults| faults.hang = true);
     let (wish, shutdown) = watch::channel(Shutdown::Run);
-    let running = tokio::spawn(run(scene.config(&["--once"]), shutdown));
+    let running = tokio::spawn(run(vec![scene.config(&["--once"])], shutdown));
     until("both are stored, unanswered", || scene.server.received().len() == 2).await;
     wish.send(Shutdown::Drain).unwrap();
     wish.send(Shutdown::Park).unwrap();
@@ -173,7 +173,7 @@ async fn a_login_page_is_no_receipt() {
     assert!(matches!(scene.manifest().photos[0].state, PhotoState::Announced { .. }));
     scene.server.faults(|faults| faults.portal = false);
     let (_wish, shutdown) = watch::channel(Shutdown::Run);
-    let running = tokio::spawn(run(scene.config(&["--once"]), shutdown));
+    let running = tokio::spawn(run(vec![scene.config(&["--once"])], shutdown));
     assert_eq!(running.await.unwrap(), Ok(Exit::Done));
     assert_eq!(scene.server.copies(&photo(1)), 1);
 }
@@ -184,7 +184,7 @@ async fn an_answer_without_a_receipt_is_none() {
     scene.put("a.jpg", &photo(1));
     scene.server.faults(|faults| faults.no_receipts = true);
     let (_wish, shutdown) = watch::channel(Shutdown::Run);
-    let running = tokio::spawn(run(scene.config(&["--once"]), shutdown));
+    let running = tokio::spawn(run(vec![scene.config(&["--once"])], shutdown));
     until("it asks again", || scene.server.requests("HEAD") >= 2).await;
     assert!(!running.is_finished());
     scene.server.faults(|faults| faults.no_receipts = false);
@@ -271,7 +271,7 @@ async fn nobody_there_is_another_exit() {
     config.destination =
         Destination::Server { url: Url::parse(&format!("http://{nobody}")).unwrap(), token, authority: None };
     let (_wish, shutdown) = watch::channel(Shutdown::Run);
-    assert_eq!(run(config, shutdown).await.unwrap_err().0, Exit::NoAnswer);
+    assert_eq!(run(vec![config], shutdown).await.unwrap_err().0, Exit::NoAnswer);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -324,7 +324,7 @@ async fn a_watched_folder_sends_what_comes_and_ends_in_order() {
     let scene = Scene::new().await;
     scene.put("before.jpg", &photo(0));
     let (wish, shutdown) = watch::channel(Shutdown::Run);
-    let running = tokio::spawn(run(scene.config(&[]), shutdown));
+    let running = tokio::spawn(run(vec![scene.config(&[])], shutdown));
     until("the first", || scene.server.received().len() == 1).await;
     // Written at once, under a temporary name first, and in a folder that was not there.
     fs::write(scene.path("direct.jpg"), photo(1)).unwrap();
@@ -352,7 +352,7 @@ async fn a_watched_folder_sends_what_comes_and_ends_in_order() {
 async fn polling_finds_what_notifications_would() {
     let scene = Scene::new().await;
     let (wish, shutdown) = watch::channel(Shutdown::Run);
-    let running = tokio::spawn(run(scene.config(&["--poll", "1"]), shutdown));
+    let running = tokio::spawn(run(vec![scene.config(&["--poll", "1"])], shutdown));
     until("it is at rest", || scene.server.requests("GET list") > 0).await;
     fs::create_dir(scene.path("new")).unwrap();
     fs::write(scene.path("new/a.jpg"), photo(1)).unwrap();
@@ -369,7 +369,7 @@ async fn a_card_that_goes_away_and_comes_back_loses_nothing() {
     let (wish, shutdown) = watch::channel(Shutdown::Run);
     let mut config = scene.config(&[]);
     config.folders = vec![card.clone()];
-    let running = tokio::spawn(run(config, shutdown));
+    let running = tokio::spawn(run(vec![config], shutdown));
     until("the first", || scene.server.received().len() == 1).await;
     fs::rename(&card, &away).unwrap();
     fs::write(away.join("DCIM/b.jpg"), photo(2)).unwrap();
