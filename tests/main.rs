@@ -11,6 +11,7 @@
 //! | `watching` | nothing is overlooked: new folders, too few watches, cards that come and go, a laptop that slept |
 //! | `writers` | how real programs write photos: whatever they do, what arrives is whole and there once |
 //! | `kills` | `kill -9` of either side at random moments |
+//! | `at_once` | what is taken away is away for the very next request, although the server remembers |
 //! | `bad_requests` | what no honest client sends, from a seed; short runs of `harness` too |
 //! | `faults` | the server killed, its disk full, its power cut, under load: short runs of what `harness` does at length |
 //! | `workers` | worker processes beside one that serves: each photo indexed once, whoever is killed |
@@ -27,6 +28,7 @@
 #![allow(clippy::unwrap_used)] // a test that meets the unexpected fails there
 
 mod accuracy;
+mod at_once;
 mod away;
 mod backup;
 mod bad_requests;

@@ -9,6 +9,7 @@
 //! DATA/derived/<event>/<photo>.thumb.jpg    480 px, made here
 //! ```
 
+pub(crate) mod at_once;
 mod survey;
 
 use std::fs::{self, File, OpenOptions};

@@ -17,6 +17,7 @@ mod ledger;
 mod listeners;
 mod lists;
 mod load;
+mod photo_bytes;
 mod power_cuts;
 mod schema;
 mod seeds;
@@ -79,7 +80,7 @@ async fn run(subject: &str, numbers: &Numbers) {
         "speed" => speed::run(numbers.get("photos", 100), numbers.get("megabytes", 8), numbers.get("rounds", 3)).await,
         "lists" => lists::pages(numbers.get("rows", 100_000)).await,
         "bytes" => {
-            lists::photo_bytes(numbers.get("photos", 40), numbers.get("seconds", 6), numbers.get("rounds", 3)).await
+            photo_bytes::run(numbers.get("photos", 40), numbers.get("seconds", 6), numbers.get("rounds", 3)).await
         }
         "bad-input" => bad_input::requests(numbers.get("requests", 12_000), random).await,
         "bad-pictures" => bad_pictures::run(numbers.get("files", 3000), random).await,

@@ -93,7 +93,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub(crate) async fn guest(&self, session: &Digest) -> Result<Option<Guest>> {
+    pub(super) async fn guest_of(&self, session: &Digest) -> Result<Option<Guest>> {
         let row = sqlx::query("SELECT id, event, created_at FROM guests WHERE session = ?")
             .bind(session.as_bytes().as_slice())
             .fetch_optional(&self.readers)

@@ -16,6 +16,7 @@ mod live;
 pub mod measure;
 mod photos;
 mod quota;
+mod recent;
 mod rematch;
 mod reports;
 mod retention;
@@ -53,6 +54,7 @@ pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble}
 pub(crate) use live::{Audience, LiveEntry};
 pub(crate) use photos::{Original, Photo, PhotoFilter};
 pub(crate) use quota::Quota;
+use recent::Recent;
 pub(crate) use reports::Reported;
 pub(crate) use suppressions::Agreed;
 pub(crate) use upkeep::Promised;
@@ -132,6 +134,7 @@ pub(crate) struct Catalog {
     readers: SqlitePool,
     /// Counts of lists, each with the version of its event then.
     counted: Arc<Mutex<Counted>>,
+    recent: Recent,
 }
 
 impl Catalog {
@@ -157,10 +160,22 @@ impl Catalog {
             .pragma("secure_delete", "ON")
             .pragma("fullfsync", "ON")
             .pragma("checkpoint_fullfsync", "ON");
+        let recent = Recent::new();
+        let (opened, released) = (recent.clone(), recent.clone());
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(Duration::from_secs(60))
-            .after_release(|connection, _| Box::pin(is_between_transactions(connection)))
+            // Never exchanged for another: it tells what it writes, and counts what others wrote.
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .after_connect(move |connection, _| {
+                let recent = opened.clone();
+                Box::pin(async move { recent.listen(connection).await })
+            })
+            .after_release(move |connection, _| {
+                let recent = released.clone();
+                Box::pin(async move { is_at_rest(connection, &recent).await })
+            })
             .connect_with(options.clone())
             .await?;
         Self::migrations().run(&writer).await?;
@@ -169,7 +184,7 @@ impl Catalog {
             .acquire_timeout(Duration::from_secs(30))
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
-        Ok(Self { writer_task: Writer::start(writer.clone(), batch), writer, readers, counted: Arc::default() })
+        Ok(Self { writer_task: Writer::start(writer.clone(), batch), writer, readers, counted: Arc::default(), recent })
     }
 
     /// Embedded by hand: sqlx's `migrate!` would need its macro crates, which double the build of this crate's tree.
@@ -243,10 +258,14 @@ impl Catalog {
 
 /// Whether a connection may be used again. When the disk is full, SQLite ends a transaction by itself; the roll-back that
 /// follows fails, and the connection would take itself to be inside a transaction for ever.
-async fn is_between_transactions(connection: &mut SqliteConnection) -> sqlx::Result<bool> {
+async fn is_at_rest(connection: &mut SqliteConnection, recent: &Recent) -> sqlx::Result<bool> {
     // The roll-back of a dropped transaction is only queued yet.
     connection.ping().await?;
-    Ok(!connection.is_in_transaction())
+    if connection.is_in_transaction() {
+        return Ok(false);
+    }
+    recent.at_rest(connection).await?;
+    Ok(true)
 }
 
 /// Reads a column that holds 16 raw bytes of an id.

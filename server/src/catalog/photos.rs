@@ -45,6 +45,13 @@ pub(crate) struct Photo {
     pub gallery_open: bool,
 }
 
+impl Photo {
+    /// Whether it may be remembered: a crafted file can have thousands of private ranges.
+    pub(super) fn is_light(&self) -> bool {
+        self.name.len() <= 1024 && self.private.as_ref().is_none_or(|private| private.len() <= 64)
+    }
+}
+
 /// What sending an original in an archive needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Original {
@@ -281,7 +288,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub(crate) async fn photo(&self, event: EventId, id: PhotoId) -> Result<Option<Photo>> {
+    pub(super) async fn photo_of(&self, event: EventId, id: PhotoId) -> Result<Option<Photo>> {
         let sql = format!(
             "SELECT name, digest, width, media, private_ranges, ({SHOWN}) AS shown, (SELECT gallery_open FROM events e WHERE e.id = event) AS gallery_open FROM photos WHERE event = ? AND id = ?"
         );

@@ -11,13 +11,12 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use findme_common::protocol::{Code, path};
 use findme_common::{EventId, PhotoId};
-use futures_util::TryStreamExt;
 use tokio::sync::mpsc;
 
 use super::App;
 use super::auth::Session;
 use super::bytes::attachment;
-use super::patched;
+use super::patched::Opened;
 use super::problem::{ApiError, ApiResult};
 use crate::catalog::Original;
 use crate::picture::location;
@@ -102,13 +101,13 @@ async fn send_file(app: &App, event: EventId, original: &Original, sender: &Send
             crate::uploads::blocking(move || location::find(&path)).await?
         }
     };
-    let file = tokio::fs::File::open(&path).await?;
-    if file.metadata().await?.len() != original.bytes {
+    let file = Opened::at(path).await?;
+    if file.length() != original.bytes {
         return Err(io::Error::other("a photo has another length than its row"));
     }
-    let mut pieces = std::pin::pin!(patched::stream(file, 0, original.bytes, patches).await?);
+    let mut part = file.part(0, original.bytes, patches);
     let (mut checksum, mut sent) = (crc32fast::Hasher::new(), 0);
-    while let Some(piece) = pieces.try_next().await? {
+    while let Some(piece) = part.next().await? {
         checksum.update(&piece);
         sent += piece.len() as u64;
         if sender.send(Ok(piece)).await.is_err() {

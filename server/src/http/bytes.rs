@@ -12,7 +12,7 @@ use findme_common::{Digest, EventId, PhotoId};
 
 use super::App;
 use super::auth::Viewer;
-use super::patched;
+use super::patched::{Opened, Part};
 use super::problem::{ApiError, ApiResult};
 use crate::catalog::Photo;
 use crate::picture::location::{self, Patches};
@@ -152,7 +152,7 @@ struct Sent<'a> {
 }
 
 /// The photo, when this viewer may see it. What belongs to others is not found, and not told from what does not exist.
-pub(super) async fn find(app: &App, viewer: Viewer, id: &str) -> Result<(PhotoId, Photo), ApiError> {
+pub(super) async fn find(app: &App, viewer: Viewer, id: &str) -> Result<(PhotoId, Arc<Photo>), ApiError> {
     let nothing = || ApiError::new(Code::NotFound);
     let id: PhotoId = id.parse().map_err(|_| nothing())?;
     let photo = app.catalog.photo(viewer.event(), id).await?.ok_or_else(nothing)?;
@@ -193,19 +193,18 @@ async fn send(
         return Ok((StatusCode::NOT_MODIFIED, base).into_response());
     }
     let path = app.store.path(viewer.event(), id, rendition);
-    let file = match tokio::fs::File::open(&path).await {
+    let file = match Opened::at(path).await {
         Ok(file) => file,
         Err(error) => return Err(missing(app, viewer.event(), id, &error).await),
     };
-    let size = file.metadata().await.map_err(ApiError::internal)?.len();
+    let size = file.length();
     // A range of another version of the file is not what was asked for.
     let ranged = sent(header::IF_RANGE).is_none_or(|version| version == tag);
     let range = sent(header::RANGE).filter(|_| ranged).and_then(|range| parse_range(range, size));
     match range {
         None => {
             base.insert(header::CONTENT_LENGTH, size.into());
-            let whole = patched::stream(file, 0, size, patches).await.map_err(ApiError::internal)?;
-            Ok((StatusCode::OK, base, Body::from_stream(whole)).into_response())
+            Ok((StatusCode::OK, base, body(file.part(0, size, patches)).await?).into_response())
         }
         Some(Err(Unsatisfiable)) => {
             let whole = HeaderValue::from_str(&format!("bytes */{size}")).map_err(ApiError::internal)?;
@@ -221,10 +220,18 @@ async fn send(
                 header::CONTENT_RANGE,
                 HeaderValue::from_str(&format!("bytes {first}-{last}/{size}")).map_err(ApiError::internal)?,
             );
-            let part = patched::stream(file, first, last - first + 1, patches).await.map_err(ApiError::internal)?;
-            Ok((StatusCode::PARTIAL_CONTENT, base, Body::from_stream(part)).into_response())
+            let part = body(file.part(first, last - first + 1, patches)).await?;
+            Ok((StatusCode::PARTIAL_CONTENT, base, part).into_response())
         }
     }
+}
+
+/// What is small goes out with the head of the answer; the rest as fast as it is taken.
+async fn body(mut part: Part) -> Result<Body, ApiError> {
+    if part.is_small() {
+        return Ok(Body::from(part.next().await.map_err(ApiError::internal)?.unwrap_or_default()));
+    }
+    Ok(Body::from_stream(part.stream()))
 }
 
 /// The range lies outside the file.

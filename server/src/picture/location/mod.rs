@@ -109,6 +109,11 @@ impl Patches {
         Self(patches)
     }
 
+    /// How many there are.
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -130,12 +135,6 @@ impl Patches {
                 }
             }
         }
-    }
-
-    /// Whether a piece of the file is changed by [`Patches::apply`].
-    pub(crate) fn touch(&self, offset: u64, length: usize) -> bool {
-        let first = self.0.partition_point(|patch| patch.end() <= offset);
-        self.0.get(first).is_some_and(|patch| patch.at < offset + length as u64)
     }
 
     /// As the catalogue stores them: pairs of 64-bit little-endian numbers, first byte and length. The highest bit of the

@@ -121,9 +121,7 @@ fn guests_copy(file: &[u8]) -> Vec<u8> {
     for size in [1, 7, 1000] {
         let mut pieces = file.to_vec();
         for (n, piece) in pieces.chunks_mut(size).enumerate() {
-            let (offset, before) = ((n * size) as u64, piece.to_vec());
-            patches.apply(offset, piece);
-            assert!(patches.touch(offset, piece.len()) || before == piece);
+            patches.apply((n * size) as u64, piece);
         }
         assert!(pieces == copy, "in pieces of {size}");
     }
