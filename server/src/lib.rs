@@ -18,6 +18,9 @@ mod clock;
 mod config;
 mod cpu;
 pub mod face;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gallery;
 mod http;
 mod indexer;
@@ -55,9 +58,6 @@ pub use cli::main;
 pub use config::{Config, Faces};
 use cpu::CpuPool;
 use face::Engine;
-#[cfg(fuzzing)]
-#[doc(hidden)]
-pub use http::fuzzing;
 use http::{App, Crowd, Rates, Terms, Tls};
 pub use http::{Network, TlsFiles};
 use indexer::Indexer;

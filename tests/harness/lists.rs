@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
 use crate::crew::upload;
-use crate::figures::{Times, UNLIMITED};
+use crate::figures::{Memory, Times, UNLIMITED};
 use crate::support::photos::small;
 use crate::support::{Event, Server, say};
 use crate::wire::{Answer, Wire, head};

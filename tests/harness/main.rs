@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod bad_pictures;
+mod contenders;
 mod crew;
 mod disks;
 mod examine;
@@ -28,6 +29,7 @@ mod speed;
 #[path = "../support/mod.rs"]
 mod support;
 mod tus_clients;
+mod uploaders;
 mod wire;
 
 use support::{Random, say};
@@ -81,6 +83,18 @@ async fn run(subject: &str, numbers: &Numbers) {
         "lists" => lists::pages(numbers.get("rows", 100_000)).await,
         "bytes" => {
             photo_bytes::run(numbers.get("photos", 40), numbers.get("seconds", 6), numbers.get("rounds", 3)).await
+        }
+        "uploaders" => {
+            uploaders::run(uploaders::Amounts {
+                singles: numbers.get("singles", 5),
+                steady: numbers.get("steady", 12),
+                burst: numbers.get("burst", 50),
+                folder: numbers.get("folder", 300),
+                first_run: numbers.get("files", 2000),
+                outage: numbers.get("outage", 60),
+                tools: numbers.get("tools", 31),
+            })
+            .await
         }
         "bad-input" => bad_input::requests(numbers.get("requests", 12_000), random).await,
         "bad-pictures" => bad_pictures::run(numbers.get("files", 3000), random).await,

@@ -1,10 +1,11 @@
 """Uploads files with tuspy, each until it is done whatever happens to the connection.
 
 python3 tus_py.py URL TOKEN FILE…
-Prints one JSON object: files, retries, seconds.
+Prints one JSON object: files, retries, resumes (from inside the file, at the offset that the server had just told), seconds.
 """
 
 import json
+import os
 import sys
 import time
 
@@ -13,9 +14,9 @@ from tusclient import client
 from tusclient.exceptions import TusCommunicationError
 
 
-def upload(tus: client.TusClient, path: str) -> int:
-    """Returns how often it had to begin again."""
-    url, retries = None, 0
+def upload(tus: client.TusClient, path: str) -> tuple[int, int]:
+    """Returns how often it had to begin again, and how often that was inside the file."""
+    url, retries, resumes = None, 0, 0
     while True:
         try:
             # A new uploader each time, as after a restart: it asks where the upload stands.
@@ -23,8 +24,10 @@ def upload(tus: client.TusClient, path: str) -> int:
             if url is None:
                 url = uploader.create_url()
                 uploader.set_url(url)
+            elif 0 < uploader.offset < os.path.getsize(path):
+                resumes += 1
             uploader.upload()
-            return retries
+            return retries, resumes
         except (TusCommunicationError, RequestException, OSError):
             retries += 1
             if retries > 1000:
@@ -36,8 +39,9 @@ def main() -> None:
     endpoint, token, *files = sys.argv[1:]
     tus = client.TusClient(endpoint, headers={"Authorization": f"Bearer {token}"})
     began = time.monotonic()
-    retries = sum(upload(tus, path) for path in files)
-    print(json.dumps({"files": len(files), "retries": retries, "seconds": time.monotonic() - began}))
+    counts = [upload(tus, path) for path in files]
+    retries, resumes = (sum(column) for column in zip(*counts))
+    print(json.dumps({"files": len(files), "retries": retries, "resumes": resumes, "seconds": time.monotonic() - began}))
 
 
 main()
