@@ -10,6 +10,7 @@
 //! | `away` | the server away at the start and in the middle; exit codes |
 //! | `watching` | nothing is overlooked: new folders, too few watches, cards that come and go, a laptop that slept |
 //! | `writers` | how real programs write photos: whatever they do, what arrives is whole and there once |
+//! | `versions` | edits, exports, undoing: guests see one version of each shot |
 //! | `kills` | `kill -9` of either side at random moments |
 //! | `at_once` | what is taken away is away for the very next request, although the server remembers |
 //! | `bad_requests` | what no honest client sends, from a seed; short runs of `harness` too |
@@ -47,6 +48,7 @@ mod sync_order;
 mod tus;
 mod upload;
 mod venue;
+mod versions;
 mod watching;
 mod workers;
 mod writers;

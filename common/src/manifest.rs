@@ -3,6 +3,8 @@
 //! `manifest-schema.json` is generated from these types. The watcher keeps a compact form in memory; these are the
 //! words in which it writes snapshot and journal, so that any other program can read them.
 
+mod shot;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::id::{EventId, PhotoId};
 
+pub use shot::{PreviewState, Replaces, Shot, ShotKey};
+
 /// Version of the form that is written. A later one is refused, an earlier one is upgraded.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// A snapshot: everything known at one moment. `manifest.journal` holds what came after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +51,15 @@ pub struct Photo {
     /// What its picture is without its metadata; since version 2, and only where the format says what is metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageKey>,
+    /// Which shot it is of; since version 3, and only where its data say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shot: Option<Shot>,
+    /// The earlier version of the same shot that it replaces; since version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaces>,
+    /// What went ahead of it; since version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<PreviewState>,
     /// How far it has come.
     pub state: PhotoState,
 }
@@ -103,6 +116,13 @@ pub enum PhotoState {
     },
     /// The server gave its receipt: same digest, durably stored.
     Received {
+        /// What the server calls it.
+        photo: PhotoId,
+        /// When the receipt came, in milliseconds since 1970 (UTC).
+        at_ms: u64,
+    },
+    /// The server gave its receipt for the picture inside a RAW file, and that is all that is to be sent of it.
+    PreviewOnly {
         /// What the server calls it.
         photo: PhotoId,
         /// When the receipt came, in milliseconds since 1970 (UTC).
@@ -183,6 +203,10 @@ pub enum SkipReason {
     DeletedOnServer,
     /// Only its metadata differ (a rating, a caption) from a photo that the server has.
     MetadataOnly,
+    /// Its rating is below `--min-rating`, so far.
+    BelowRating,
+    /// A RAW file in which no picture is found that is large enough to be shown.
+    RawWithoutPreview,
 }
 
 /// Why a file that should have been sent was not.
@@ -225,6 +249,8 @@ impl SkipReason {
             Self::Raw => "RAW (--raw sends it)",
             Self::DeletedOnServer => "deleted on the server",
             Self::MetadataOnly => "only its metadata changed",
+            Self::BelowRating => "rated below --min-rating",
+            Self::RawWithoutPreview => "RAW without a picture inside (--raw sends it)",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Once;
 
-use findme_common::protocol::{Held, Problem, SelfieResult};
+use findme_common::protocol::{Held, PhotoItem, PhotoList, Problem, SelfieResult};
 use reqwest::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::json;
@@ -62,6 +62,11 @@ impl Guest {
             StatusCode::OK => Ok(answer.json().await.unwrap()),
             _ => Err(answer.json().await.unwrap()),
         }
+    }
+
+    /// The photos of the event that guests see.
+    pub(crate) async fn all_photos(&self) -> Vec<PhotoItem> {
+        self.get("/api/all-photos?limit=1000").await.json::<PhotoList>().await.unwrap().photos
     }
 
     pub(crate) async fn held(&self) -> Held {

@@ -19,8 +19,37 @@ pub(crate) fn of_size(number: u64, kilobytes: usize) -> Vec<u8> {
     bytes
 }
 
+/// What a photo says of itself; empty texts are left out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Taken<'a> {
+    pub(crate) at: &'a str,
+    pub(crate) sub_seconds: &'a str,
+    pub(crate) serial: &'a str,
+    pub(crate) software: &'a str,
+    pub(crate) changed: &'a str,
+    pub(crate) orientation: u16,
+}
+
+impl<'a> Taken<'a> {
+    /// Straight from a camera.
+    pub(crate) fn camera(sub_seconds: &'a str) -> Self {
+        let at = "2026:06:20 18:03:07";
+        Self { at, sub_seconds, serial: "6012345", software: "Ver.01.20", changed: "", orientation: 1 }
+    }
+}
+
+/// A small photo that says this of itself; each number is another picture.
+pub(crate) fn taken(number: u64, says: Taken<'_>) -> Vec<u8> {
+    jpeg_with(number, 320, 216, &exif_of(says))
+}
+
 /// Soft light with grain, as cameras see it.
 pub(crate) fn jpeg(number: u64, width: u16, height: u16) -> Vec<u8> {
+    jpeg_with(number, width, height, &exif(number))
+}
+
+/// The same with these EXIF data.
+pub(crate) fn jpeg_with(number: u64, width: u16, height: u16, exif: &[u8]) -> Vec<u8> {
     let mut random = Random::new(number);
     let (red, green) = (random.between(40, 200) as u32, random.between(40, 200) as u32);
     let mut rgb = Vec::with_capacity(usize::from(width) * usize::from(height) * 3);
@@ -33,7 +62,7 @@ pub(crate) fn jpeg(number: u64, width: u16, height: u16) -> Vec<u8> {
     }
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, 88);
-    encoder.add_exif_metadata(&exif(number)).unwrap();
+    encoder.add_exif_metadata(exif).unwrap();
     encoder.encode(&rgb, width, height, ColorType::Rgb).unwrap();
     bytes
 }
@@ -65,4 +94,49 @@ fn exif(number: u64) -> Vec<u8> {
     tiff.extend([0; 4]);
     tiff.extend(data);
     tiff
+}
+
+/// A TIFF block (little-endian) with one directory and the EXIF directory behind it.
+pub(crate) fn exif_of(says: Taken<'_>) -> Vec<u8> {
+    let first = |pointer| directory(8, says.orientation, &[(0x0131, says.software), (0x0132, says.changed)], pointer);
+    let second_at = 8 + first(Some(0)).len() as u32;
+    let mut tiff = b"II*\0\x08\0\0\0".to_vec();
+    tiff.extend(first(Some(second_at)));
+    tiff.extend(directory(second_at, 0, &[(0x9003, says.at), (0x9291, says.sub_seconds), (0xA431, says.serial)], None));
+    tiff
+}
+
+/// A directory that begins at `at`: the orientation (0: none), these texts, a pointer to the EXIF directory.
+fn directory(at: u32, orientation: u16, texts: &[(u16, &str)], pointer: Option<u32>) -> Vec<u8> {
+    let texts: Vec<_> = texts.iter().filter(|(_, text)| !text.is_empty()).collect();
+    let count = texts.len() + usize::from(pointer.is_some()) + usize::from(orientation > 0);
+    let (mut entries, mut data) = ((count as u16).to_le_bytes().to_vec(), Vec::<u8>::new());
+    let mut data_at = at + 2 + 12 * count as u32 + 4;
+    let mut entry = |tag: u16, kind: u16, count: u32, value: [u8; 4]| {
+        entries.extend(tag.to_le_bytes());
+        entries.extend(kind.to_le_bytes());
+        entries.extend(count.to_le_bytes());
+        entries.extend(value);
+    };
+    if orientation > 0 {
+        entry(0x0112, 3, 1, u32::from(orientation).to_le_bytes());
+    }
+    for (tag, text) in texts {
+        let bytes = [text.as_bytes(), &[0]].concat();
+        let mut value = [0; 4];
+        if bytes.len() <= 4 {
+            value[..bytes.len()].copy_from_slice(&bytes);
+        } else {
+            value = data_at.to_le_bytes();
+            data_at += bytes.len() as u32;
+            data.extend(&bytes);
+        }
+        entry(*tag, 2, bytes.len() as u32, value);
+    }
+    if let Some(to) = pointer {
+        entry(0x8769, 4, 1, to.to_le_bytes());
+    }
+    entries.extend([0; 4]);
+    entries.extend(data);
+    entries
 }

@@ -6,6 +6,7 @@
 mod outcomes;
 mod sending;
 mod standing;
+mod versions;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -25,7 +26,7 @@ use crate::fingerprint::{self, Content, Fingerprint, Reading, Stat};
 use crate::manifest::{FileRecord, Manifest, PhotoRecord};
 use crate::names::Promise;
 use crate::plan::{AfterReading, BeforeReading, after_reading, before_reading};
-use crate::queue::{ByAge, Gate, Job};
+use crate::queue::{ByAge, Errand, Gate, Job};
 use crate::report::{Event, Report};
 use crate::server::{Failure, Server};
 use crate::settle::{Settling, Signal, Step, Why};
@@ -91,7 +92,7 @@ impl Engine {
         let width = Width::new(config.jobs);
         let alarm = config.alarm.map(|after| Alarm::new(after, Instant::now()));
         let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
-        Self {
+        let mut engine = Self {
             config,
             server,
             event,
@@ -117,7 +118,9 @@ impl Engine {
             width,
             alarm,
             restless: true,
-        }
+        };
+        engine.tell_untold();
+        engine
     }
 
     // ---- source → settle -----------------------------------------------------------------------
@@ -222,7 +225,7 @@ impl Engine {
         self.report.tell(&Event::Found { path: &path, bytes: stat.fingerprint.bytes });
         let media = Media::of_name(&path).unwrap_or(Media::Jpeg);
         let parcel = Parcel { path, digest, media, fingerprint: stat.fingerprint };
-        self.enqueue(Job { parcel, since: Instant::now(), failures: 0 });
+        self.enqueue(Job { parcel, since: Instant::now(), failures: 0, errand: Errand::Photo });
     }
 
     fn step(&mut self, path: PathBuf, step: Step) {
@@ -314,7 +317,7 @@ impl Engine {
     // ---- plan ----------------------------------------------------------------------------------
 
     fn settled(&mut self, path: PathBuf, content: Content, since: Instant) {
-        let Content { digest, media, image, fingerprint, racy } = content;
+        let Content { digest, media, image, shot, fingerprint, racy, .. } = content;
         let file = self.manifest.file(&path);
         let photo = self.manifest.photo(&digest);
         let state = photo.as_ref().map(|photo| &photo.state);
@@ -326,6 +329,7 @@ impl Engine {
         match decision {
             AfterReading::Unchanged => {
                 let duplicate = file.is_some_and(|f| matches!(f.state, FileState::Photo { duplicate: true, .. }));
+                self.put_back(&path, digest, file.as_ref());
                 self.manifest.put_file(&path, record(duplicate));
                 if !file.is_some_and(|file| file.seen) && !under_way {
                     if duplicate { self.totals.duplicate += 1 } else { self.totals.known += 1 }
@@ -333,6 +337,7 @@ impl Engine {
             }
             AfterReading::Duplicate => {
                 self.uncount_skipped(file);
+                self.put_back(&path, digest, file.as_ref());
                 self.manifest.put_file(&path, record(true));
                 self.totals.duplicate += 1;
                 let photo = match state {
@@ -352,6 +357,9 @@ impl Engine {
                     && let Some(image) = image
                 {
                     if self.manifest.has_image(&image) {
+                        if let Some(twin) = self.manifest.with_image(&image).filter(|_| file.is_some()) {
+                            self.put_back(&path, twin, file.as_ref());
+                        }
                         return self.skip(&path, SkipReason::MetadataOnly, fingerprint);
                     }
                     let twin = self.under_way.iter().find(|(_, under_way)| **under_way == Some(image));
@@ -362,12 +370,13 @@ impl Engine {
                 self.uncount_skipped(file);
                 self.manifest.put_file(&path, record(false));
                 if !matches!(state, Some(PhotoState::Announced { .. })) {
-                    let state = PhotoState::Announced { upload: None };
+                    let record = PhotoRecord { image, shot, ..PhotoRecord::announced(fingerprint.bytes) };
                     // Nobody waits for this line: without it the file is read once more, that is all.
-                    drop(self.manifest.put_photo(digest, PhotoRecord { bytes: fingerprint.bytes, image, state }));
+                    drop(self.manifest.put_photo(digest, record));
+                    self.meet(&path, digest, versions::lay_here(file.as_ref(), digest));
                 }
                 let parcel = Parcel { path, digest, media, fingerprint };
-                self.enqueue(Job { parcel, since, failures: 0 });
+                self.enqueue(Job { parcel, since, failures: 0, errand: Errand::Photo });
             }
         }
     }

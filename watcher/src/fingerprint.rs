@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use findme_common::Digest;
 use findme_common::digest::Hasher;
-use findme_common::manifest::ImageKey;
+use findme_common::manifest::{ImageKey, Shot};
 use findme_common::media::{Media, SNIFF_LEN};
 
 use crate::format::{End, EndCheck};
+use crate::shot::{self, Told};
 
 /// Read at a time; large enough for a spinning disk, small enough for many at once.
 const PIECE: usize = 256 * 1024;
@@ -96,12 +97,16 @@ pub(crate) enum Reading {
 }
 
 /// A whole photo that was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) digest: Digest,
     pub(crate) media: Media,
     /// What the picture is without its metadata, where that can be told.
     pub(crate) image: Option<ImageKey>,
+    /// Which shot it is of, where its data say so.
+    pub(crate) shot: Option<Box<Shot>>,
+    /// Stars, where somebody gave any: 0 to 5, -1 for rejected.
+    pub(crate) rating: Option<i8>,
     /// From before the reading.
     pub(crate) fingerprint: Fingerprint,
     /// The file may change once more without its fingerprint changing.
@@ -133,7 +138,9 @@ fn try_read(path: &Path, found: &mut Option<Stat>) -> io::Result<Reading> {
         return Ok(Reading::NotAPhoto);
     };
     let media = Media::of_name(path).map_or(sniffed, |named| named.agrees(sniffed));
-    let orientation = orientation(&buffer[..head_len]);
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let Told { shot, rating, orientation } =
+        shot::told(&buffer[..head_len], media, &name, before.fingerprint.mtime_ns / 1_000_000_000);
     let (mut hasher, mut end, mut filled) = (Hasher::new(), EndCheck::new(sniffed), head_len);
     while filled > 0 {
         hasher.update(&buffer[..filled]);
@@ -149,21 +156,10 @@ fn try_read(path: &Path, found: &mut Option<Stat>) -> io::Result<Reading> {
         End::Truncated => Reading::Truncated,
         End::Complete => {
             let fingerprint = before.fingerprint;
-            Reading::Photo(Content { digest: hasher.finish(), media, image, fingerprint, racy })
+            let shot = shot.map(Box::new);
+            Reading::Photo(Content { digest: hasher.finish(), media, image, shot, rating, fingerprint, racy })
         }
     })
-}
-
-/// How the picture is turned by its EXIF data, 1 to 8. A program that turns a photo writes only this.
-fn orientation(head: &[u8]) -> u8 {
-    let mut reader = exif::Reader::new();
-    reader.continue_on_error(true);
-    let read = reader.read_from_container(&mut io::Cursor::new(head));
-    let exif = read.or_else(|error| error.distill_partial_result(|_| {}));
-    let turned = exif.ok().and_then(|exif| {
-        exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY).and_then(|field| field.value.get_uint(0))
-    });
-    turned.and_then(|turned| u8::try_from(turned).ok()).filter(|turned| (1..=8).contains(turned)).unwrap_or(1)
 }
 
 fn image_key(pixels: &Digest, orientation: u8) -> ImageKey {

@@ -325,7 +325,15 @@ mod tests {
 
     fn record(n: u64) -> Record {
         let state = PhotoState::Announced { upload: Some(format!("/api/uploads/{n}").into()) };
-        Record::Photo(Photo { digest: Digest::of(&n.to_le_bytes()), bytes: n, image: None, state })
+        Record::Photo(Photo {
+            digest: Digest::of(&n.to_le_bytes()),
+            bytes: n,
+            image: None,
+            shot: None,
+            replaces: None,
+            preview: None,
+            state,
+        })
     }
 
     fn lines(generation: u64, count: u64) -> Vec<u8> {

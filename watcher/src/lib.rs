@@ -34,6 +34,7 @@ mod report;
 mod run;
 mod server;
 mod settle;
+mod shot;
 mod snapshot;
 mod source;
 #[cfg(test)]
@@ -43,7 +44,9 @@ mod totals;
 mod tus;
 #[cfg(feature = "venue")]
 mod venue;
+mod versions;
 mod width;
+mod xmp;
 
 use std::io::Write;
 use std::process::ExitCode;

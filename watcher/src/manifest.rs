@@ -5,7 +5,7 @@
 
 pub(crate) use salvage::Salvaged;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use findme_common::manifest::{self as published, FileState, ImageKey, PhotoState};
+use findme_common::manifest::{
+    self as published, FileState, ImageKey, PhotoState, PreviewState, Replaces, Shot, ShotKey,
+};
 use findme_common::{Digest, EventId, PhotoId};
 
 use crate::fingerprint::Fingerprint;
@@ -25,13 +27,42 @@ use crate::snapshot;
 pub(crate) struct PhotoRecord {
     pub(crate) bytes: u64,
     pub(crate) image: Option<ImageKey>,
+    /// Boxed: most photos of most cameras have none.
+    pub(crate) shot: Option<Box<Shot>>,
+    pub(crate) replaces: Option<Replaces>,
+    pub(crate) preview: Option<PreviewState>,
     pub(crate) state: PhotoState,
 }
 
 impl PhotoRecord {
+    /// A content that is to be sent, of which nothing else is known.
+    pub(crate) const fn announced(bytes: u64) -> Self {
+        let state = PhotoState::Announced { upload: None };
+        Self { bytes, image: None, shot: None, replaces: None, preview: None, state }
+    }
+
+    /// Whether the server has the photo, but not the word which other one it replaces.
+    pub(crate) fn is_untold(&self) -> bool {
+        let there = matches!(self.state, PhotoState::Received { .. } | PhotoState::PreviewOnly { .. });
+        there && self.replaces.is_some_and(|of| !of.told)
+    }
+
+    /// Whether it is a camera's RAW file.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.shot.as_ref().is_some_and(|shot| shot.raw)
+    }
+
     /// The published form.
     pub(crate) fn published(&self, digest: Digest) -> published::Photo {
-        published::Photo { digest, bytes: self.bytes, image: self.image, state: self.state.clone() }
+        published::Photo {
+            digest,
+            bytes: self.bytes,
+            image: self.image,
+            shot: self.shot.as_deref().cloned(),
+            replaces: self.replaces,
+            preview: self.preview.clone(),
+            state: self.state.clone(),
+        }
     }
 }
 
@@ -55,6 +86,8 @@ pub(crate) struct State {
     pub(crate) files: HashMap<Box<OsStr>, FileRecord>,
     /// Pictures that the server has, or had until they were deleted.
     images: HashSet<ImageKey>,
+    /// Contents by their shot.
+    shots: BTreeSet<(ShotKey, Digest)>,
     /// Lines in the journal of this generation.
     lines: u64,
     /// A snapshot may or may not have taken its place: what is appended now might be ignored later, so nothing is.
@@ -69,19 +102,23 @@ impl State {
             photos: HashMap::new(),
             files: HashMap::new(),
             images: HashSet::new(),
+            shots: BTreeSet::new(),
             lines: 0,
             broken: None,
         }
     }
 
     pub(crate) fn add_photo(&mut self, photo: published::Photo) {
-        let published::Photo { digest, bytes, image, state } = photo;
-        self.insert(digest, PhotoRecord { bytes, image, state });
+        let published::Photo { digest, bytes, image, shot, replaces, preview, state } = photo;
+        self.insert(digest, PhotoRecord { bytes, image, shot: shot.map(Box::new), replaces, preview, state });
     }
 
     fn insert(&mut self, digest: Digest, record: PhotoRecord) {
         if let (Some(image), PhotoState::Received { .. } | PhotoState::Deleted) = (record.image, &record.state) {
             self.images.insert(image);
+        }
+        if let Some(shot) = &record.shot {
+            self.shots.insert((shot.key, digest));
         }
         self.photos.insert(digest, record);
     }
@@ -108,6 +145,8 @@ impl State {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) received: u64,
+    /// RAW files of which only the picture inside was to be sent, and was.
+    pub(crate) previews: u64,
     pub(crate) announced: u64,
     pub(crate) refused: u64,
     /// Paths that hold a photo.
@@ -286,8 +325,56 @@ impl Manifest {
 
     /// Records how far a content has come that is known already; what else is known of it stays.
     pub(crate) fn put_state(&self, digest: Digest, bytes: u64, state: PhotoState) -> Durable {
-        let image = self.photo(&digest).and_then(|known| known.image);
-        self.put_photo(digest, PhotoRecord { bytes, image, state })
+        let known = self.photo(&digest).unwrap_or_else(|| PhotoRecord::announced(bytes));
+        self.put_photo(digest, PhotoRecord { bytes, state, ..known })
+    }
+
+    /// All contents of a shot.
+    pub(crate) fn of_shot(&self, key: ShotKey) -> Vec<(Digest, PhotoRecord)> {
+        let state = self.state();
+        let all = state.shots.range((key, Digest::from_bytes([0; 32]))..=(key, Digest::from_bytes([0xFF; 32])));
+        all.filter_map(|(_, digest)| state.photos.get(digest).map(|record| (*digest, record.clone()))).collect()
+    }
+
+    /// The received content with this picture.
+    pub(crate) fn with_image(&self, image: &ImageKey) -> Option<Digest> {
+        let state = self.state();
+        let is_it = |record: &PhotoRecord| {
+            record.image.as_ref() == Some(image) && matches!(record.state, PhotoState::Received { .. })
+        };
+        state.photos.iter().find(|(_, record)| is_it(record)).map(|(digest, _)| *digest)
+    }
+
+    /// Records that a content replaces another one, which the server is to be told. What was said the other way round,
+    /// and not told yet, is not said any more. A word about a third one that would be lost by this is the other's now.
+    pub(crate) fn put_replaces(&self, new: Digest, old: Digest) {
+        let Some(known) = self.photo(&new) else { return };
+        if let Some(other) = self.photo(&old).filter(|_| new != old) {
+            let third = known.replaces.filter(|of| !of.told && of.photo != old && of.photo != new);
+            let kept = other.replaces.filter(|of| of.photo != new);
+            let replaces = if kept.is_none_or(|of| of.told) { third.or(kept) } else { kept };
+            if replaces != other.replaces {
+                drop(self.put_photo(old, PhotoRecord { replaces, ..other }));
+            }
+        }
+        let replaces = Some(Replaces { photo: old, told: false });
+        drop(self.put_photo(new, PhotoRecord { replaces, ..known }));
+    }
+
+    /// Records that the server was told what a content replaces, if it is that still.
+    pub(crate) fn put_told(&self, new: Digest, old: Digest) -> Durable {
+        match self.photo(&new) {
+            Some(known) if known.replaces.is_some_and(|of| of.photo == old) => {
+                self.put_photo(new, PhotoRecord { replaces: Some(Replaces { photo: old, told: true }), ..known })
+            }
+            _ => Durable::Done(Ok(())),
+        }
+    }
+
+    /// Contents that the server has, but not the word which others they replace.
+    pub(crate) fn untold(&self) -> Vec<Digest> {
+        let state = self.state();
+        state.photos.iter().filter(|(_, record)| record.is_untold()).map(|(digest, _)| *digest).collect()
     }
 
     /// Whether the server has a photo with the same picture and other metadata, or had one until it was deleted.
@@ -307,6 +394,7 @@ impl Manifest {
         for photo in state.photos.values() {
             match photo.state {
                 PhotoState::Received { .. } => counts.received += 1,
+                PhotoState::PreviewOnly { .. } => counts.previews += 1,
                 PhotoState::Announced { .. } => counts.announced += 1,
                 PhotoState::Refused(_) => counts.refused += 1,
                 PhotoState::Deleted => {}

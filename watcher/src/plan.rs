@@ -29,9 +29,10 @@ pub(crate) fn before_reading(
         return BeforeReading::Read;
     };
     match (file.state, photo) {
-        (FileState::Photo { .. }, Some(PhotoState::Received { .. } | PhotoState::Deleted)) => {
-            BeforeReading::Known(file.state)
-        }
+        (
+            FileState::Photo { .. },
+            Some(PhotoState::Received { .. } | PhotoState::PreviewOnly { .. } | PhotoState::Deleted),
+        ) => BeforeReading::Known(file.state),
         // A refusal may have had a reason that is gone; each run asks once.
         (FileState::Photo { digest, .. }, Some(PhotoState::Announced { .. } | PhotoState::Refused(_))) => {
             BeforeReading::Send(digest)
@@ -65,8 +66,8 @@ pub(crate) fn after_reading(
     let same_here = file.is_some_and(|file| matches!(file.state, FileState::Photo { digest: of, .. } if of == digest));
     match photo {
         Some(PhotoState::Deleted) => AfterReading::Deleted,
-        Some(PhotoState::Received { .. }) if same_here => AfterReading::Unchanged,
-        Some(PhotoState::Received { .. }) => AfterReading::Duplicate,
+        Some(PhotoState::Received { .. } | PhotoState::PreviewOnly { .. }) if same_here => AfterReading::Unchanged,
+        Some(PhotoState::Received { .. } | PhotoState::PreviewOnly { .. }) => AfterReading::Duplicate,
         _ if under_way && same_here => AfterReading::Unchanged,
         _ if under_way => AfterReading::Duplicate,
         _ => AfterReading::Send,

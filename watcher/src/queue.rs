@@ -82,6 +82,16 @@ pub(crate) struct Job {
     pub(crate) since: Instant,
     /// Attempts that failed for reasons of its own.
     pub(crate) failures: u32,
+    pub(crate) errand: Errand,
+}
+
+/// What is to be done with a photo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Errand {
+    /// Send it.
+    Photo,
+    /// The server has it; tell which other photo it replaces.
+    Relation,
 }
 
 /// A pause that doubles with each failure, never longer than 30 s, spread so that many do not come at once.

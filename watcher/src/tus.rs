@@ -53,11 +53,13 @@ pub(crate) struct Manner {
     pub(crate) pace: Pace,
     /// An upload that makes no progress for so long is given up and asked for again. There is no limit for the whole.
     pub(crate) stall: Duration,
+    /// Held while the server is told which photo replaces which.
+    pub(crate) one_at_a_time: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Default for Manner {
     fn default() -> Self {
-        Self { hold: false, pace: Pace::default(), stall: STALL }
+        Self { hold: false, pace: Pace::default(), stall: STALL, one_at_a_time: Arc::default() }
     }
 }
 
@@ -97,9 +99,38 @@ pub(crate) async fn send(
     if !is_unchanged(parcel).await? {
         return Err(Failure::Changed);
     }
-    let photo = Attempt { server, manifest, event, parcel, manner, sent }.run().await?;
+    let mut attempt = Attempt { server, manifest, event, parcel, manner, sent, told: None };
+    let photo = attempt.run().await?;
+    if let Some(old) = attempt.told {
+        drop(manifest.put_told(parcel.digest, old));
+    }
     manifest.put_received(parcel.digest, parcel.fingerprint.bytes, photo).wait().await?;
     Ok(Received { photo, changed_since: !is_unchanged(parcel).await.unwrap_or(false) })
+}
+
+/// Tells the server which other photo one replaces that it has: by creating what exists.
+///
+/// # Errors
+/// See [`Failure`].
+pub(crate) async fn tell(
+    server: &Server,
+    manifest: &Manifest,
+    event: EventId,
+    parcel: &Parcel,
+    manner: &Manner,
+) -> Result<Received, Failure> {
+    // In the order in which they were decided: the newest word counts.
+    let _turn = manner.one_at_a_time.lock().await;
+    let photo = PhotoId::of(event, &parcel.digest);
+    if manifest.photo(&parcel.digest).is_some_and(|record| record.is_untold()) {
+        let sent = Arc::default();
+        let mut attempt = Attempt { server, manifest, event, parcel, manner, sent: &sent, told: None };
+        attempt.post().await?;
+        if let Some(old) = attempt.told {
+            manifest.put_told(parcel.digest, old).wait().await?;
+        }
+    }
+    Ok(Received { photo, changed_since: false })
 }
 
 async fn is_unchanged(parcel: &Parcel) -> Result<bool, Failure> {
@@ -123,10 +154,12 @@ struct Attempt<'a> {
     parcel: &'a Parcel,
     manner: &'a Manner,
     sent: &'a Arc<AtomicU64>,
+    /// The photo that the server was told this one replaces.
+    told: Option<Digest>,
 }
 
 impl Attempt<'_> {
-    async fn run(&self) -> Result<PhotoId, Failure> {
+    async fn run(&mut self) -> Result<PhotoId, Failure> {
         let known = match self.manifest.photo(&self.parcel.digest).map(|photo| photo.state) {
             Some(PhotoState::Announced { upload }) => upload,
             Some(PhotoState::Received { photo, .. }) => return Ok(photo),
@@ -177,12 +210,23 @@ impl Attempt<'_> {
     }
 
     /// Creates the upload, without a byte of it, and makes its address durable.
-    async fn create(&self) -> Result<(Box<str>, Standing), Failure> {
+    async fn create(&mut self) -> Result<(Box<str>, Standing), Failure> {
+        let (upload, standing) = self.post().await?;
+        if !matches!(standing, Standing::Complete(_)) {
+            let state = PhotoState::Announced { upload: Some(upload.clone()) };
+            self.manifest.put_state(self.parcel.digest, self.parcel.fingerprint.bytes, state).wait().await?;
+        }
+        Ok((upload, standing))
+    }
+
+    /// Creates the upload, or finds it.
+    async fn post(&mut self) -> Result<(Box<str>, Standing), Failure> {
+        let replaces = self.manifest.photo(&self.parcel.digest).and_then(|record| record.replaces).map(|of| of.photo);
         let request = self
             .server
             .request(Method::POST, path::UPLOADS)
             .header(header::UPLOAD_LENGTH, self.parcel.fingerprint.bytes)
-            .header(header::UPLOAD_METADATA, self.metadata())
+            .header(header::UPLOAD_METADATA, self.metadata(replaces))
             .header(CONTENT_LENGTH, 0);
         let answer = self.server.short(request).await?;
         match answer.status.as_u16() {
@@ -195,11 +239,8 @@ impl Attempt<'_> {
             .and_then(|location| self.server.upload_path(location))
             .ok_or_else(|| not_ours("no upload address"))?;
         self.server.last_answer.now();
+        self.told = replaces;
         let standing = self.standing(&answer, answer.number(header::UPLOAD_OFFSET).unwrap_or(0))?;
-        if !matches!(standing, Standing::Complete(_)) {
-            let state = PhotoState::Announced { upload: Some(upload.clone()) };
-            self.manifest.put_state(self.parcel.digest, self.parcel.fingerprint.bytes, state).wait().await?;
-        }
         Ok((upload, standing))
     }
 
@@ -285,7 +326,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn metadata(&self) -> String {
+    fn metadata(&self, replaces: Option<Digest>) -> String {
         let photo = PhotoId::of(self.event, &self.parcel.digest);
         let name = self.parcel.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let known = [
@@ -296,7 +337,8 @@ impl Attempt<'_> {
             (metadata::KIND, Kind::Original.as_str().to_owned()),
         ];
         let hold = self.manner.hold.then(|| (metadata::HOLD, "yes".to_owned()));
-        let pairs = known.into_iter().chain(hold);
+        let replaces = replaces.map(|old| (metadata::REPLACES, PhotoId::of(self.event, &old).to_string()));
+        let pairs = known.into_iter().chain(hold).chain(replaces);
         pairs.map(|(key, value)| format!("{key} {}", STANDARD.encode(value))).collect::<Vec<_>>().join(",")
     }
 }

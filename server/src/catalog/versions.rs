@@ -33,15 +33,14 @@ async fn place(tx: &mut Tx, event: EventId, photo: PhotoId) -> Result<Option<Pla
     row.map(|row| Ok(Place { shot: id_column!(&row, "shot", PhotoId)?, rank: row.try_get("rank")? })).transpose()
 }
 
-/// The photos of a shot, oldest version first, and the highest rank.
-async fn members(tx: &mut Tx, event: EventId, shot: PhotoId) -> Result<(Vec<PhotoId>, i64)> {
-    let rows = sqlx::query("SELECT photo, rank FROM versions WHERE event = ? AND shot = ? ORDER BY rank")
+/// The photos of a shot, oldest version first.
+async fn members(tx: &mut Tx, event: EventId, shot: PhotoId) -> Result<Vec<PhotoId>> {
+    let rows = sqlx::query("SELECT photo FROM versions WHERE event = ? AND shot = ? ORDER BY rank")
         .bind(event.as_bytes().as_slice())
         .bind(shot.as_bytes().as_slice())
         .fetch_all(&mut **tx)
         .await?;
-    let photos = rows.iter().map(|row| id_column!(row, "photo", PhotoId)).collect::<Result<_>>()?;
-    Ok((photos, rows.last().map(|row| row.try_get("rank")).transpose()?.unwrap_or(0)))
+    rows.iter().map(|row| id_column!(row, "photo", PhotoId)).collect()
 }
 
 async fn put(tx: &mut Tx, event: EventId, photo: PhotoId, shot: PhotoId, rank: i64) -> Result<()> {
@@ -58,9 +57,12 @@ async fn put(tx: &mut Tx, event: EventId, photo: PhotoId, shot: PhotoId, rank: i
     Ok(())
 }
 
+/// Versions of one shot at most: nobody has more, and each declaration writes the order anew.
+const MOST: usize = 500;
+
 /// Records that `new` replaces `old`, of which either may arrive later; whether that is news. Where it contradicts what
-/// was declared before, the newest declaration wins: `new` becomes the newest version of its shot. A photo that
-/// «replaces» itself is no version of anything any more.
+/// was declared before, the newest declaration wins: `new` comes right after `old`. With a photo come the versions of it
+/// that are known already. A photo that «replaces» itself is no version of anything any more.
 pub(super) async fn declare(tx: &mut Tx, event: EventId, new: PhotoId, old: PhotoId) -> Result<bool> {
     if new == old {
         let left = sqlx::query("DELETE FROM versions WHERE event = ? AND photo = ?")
@@ -72,30 +74,32 @@ pub(super) async fn declare(tx: &mut Tx, event: EventId, new: PhotoId, old: Phot
         return Ok(left.rows_affected() > 0);
     }
     let (newer, older) = (place(tx, event, new).await?, place(tx, event, old).await?);
-    let shot = match &older {
-        Some(older) => older.shot,
-        None => {
-            let name = unused_name(tx, event, old).await?;
-            put(tx, event, old, name, 1).await?;
-            name
-        }
+    let (shot, mut order) = match &older {
+        Some(older) => (older.shot, members(tx, event, older.shot).await?),
+        None => (unused_name(tx, event, old).await?, vec![old]),
     };
-    let (_, mut top) = members(tx, event, shot).await?;
-    let moving = match (&newer, &older) {
+    match (&newer, &older) {
         (Some(newer), Some(older)) if newer.shot == older.shot && newer.rank > older.rank => return Ok(false),
-        (Some(newer), _) if newer.shot != shot => members(tx, event, newer.shot).await?.0,
-        _ => vec![new],
-    };
-    for photo in moving {
-        top += 1;
-        put(tx, event, photo, shot, top).await?;
+        (Some(newer), Some(older)) if newer.shot == older.shot => {
+            order.retain(|photo| *photo != new);
+            let after = order.iter().position(|photo| *photo == old).map_or(order.len(), |at| at + 1);
+            order.insert(after, new);
+        }
+        (Some(newer), _) => order.extend(members(tx, event, newer.shot).await?),
+        (None, _) => order.push(new),
+    }
+    if order.len() > MOST {
+        return Ok(false);
+    }
+    for (rank, photo) in (1..).zip(order) {
+        put(tx, event, photo, shot, rank).await?;
     }
     Ok(true)
 }
 
 /// A name for the shot that begins with this photo: its id, unless a shot that it left bears it still.
 async fn unused_name(tx: &mut Tx, event: EventId, photo: PhotoId) -> Result<PhotoId> {
-    if members(tx, event, photo).await?.0.is_empty() {
+    if members(tx, event, photo).await?.is_empty() {
         return Ok(photo);
     }
     PhotoId::random().map_err(|error| sqlx::Error::Io(error.into()).into())

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{Engine, Fatal};
 use crate::fingerprint::Stat;
 use crate::manifest::FileRecord;
-use crate::queue::{Job, pause_after};
+use crate::queue::{Errand, Job, pause_after};
 use crate::report::Event;
 use crate::server::Failure;
 use crate::settle::Signal;
@@ -30,12 +30,17 @@ impl Engine {
             let Some(job) = self.queue.pop() else { return };
             let sent = Arc::new(AtomicU64::new(0));
             let bytes = job.parcel.fingerprint.bytes;
-            self.sending_bytes += bytes;
-            self.report.started(&job.parcel.path, bytes, Arc::clone(&sent));
+            if job.errand == Errand::Photo {
+                self.sending_bytes += bytes;
+                self.report.started(&job.parcel.path, bytes, Arc::clone(&sent));
+            }
             let (server, manifest, event) = (self.server.clone(), Arc::clone(&self.manifest), self.event);
             let manner = self.config.manner.clone();
             self.uploads.spawn(async move {
-                let result = tus::send(&server, &manifest, event, &job.parcel, &manner, &sent).await;
+                let result = match job.errand {
+                    Errand::Photo => tus::send(&server, &manifest, event, &job.parcel, &manner, &sent).await,
+                    Errand::Relation => tus::tell(&server, &manifest, event, &job.parcel, &manner).await,
+                };
                 (job, result)
             });
         }
@@ -45,8 +50,11 @@ impl Engine {
     pub(crate) fn sent(&mut self, job: Job, result: Result<Received, Failure>) -> Result<(), Fatal> {
         let now = Instant::now();
         self.report.stopped(&job.parcel.path);
-        self.sending_bytes = self.sending_bytes.saturating_sub(job.parcel.fingerprint.bytes);
+        if job.errand == Errand::Photo {
+            self.sending_bytes = self.sending_bytes.saturating_sub(job.parcel.fingerprint.bytes);
+        }
         match result {
+            Ok(_) if job.errand == Errand::Relation => self.reached(),
             Ok(received) => {
                 self.reached();
                 self.received(&job, received, now);
@@ -71,6 +79,11 @@ impl Engine {
             // Whatever else happened, the server was there.
             Err(failure) => {
                 self.reached();
+                if job.errand == Errand::Relation && !matches!(failure, Failure::Again { .. }) {
+                    // A server that knows no versions, or a photo that is gone: nothing is lost by it.
+                    tracing::debug!(%failure, "not told what a photo replaces");
+                    return Ok(());
+                }
                 self.not_sent(job, failure, now);
             }
         }
@@ -101,6 +114,8 @@ impl Engine {
         if received.changed_since {
             self.look_again(path);
         }
+        // It was learnt while the photo was being sent.
+        self.tell_relation(*digest, path);
     }
 
     fn wait_for_server(&mut self, job: Job, now: Instant, after: Option<Duration>, failure: &Failure) {
@@ -124,6 +139,7 @@ impl Engine {
             Failure::Again { tries, .. } if tries.is_none_or(|tries| job.failures < tries) => {
                 self.later.push((now + pause, job));
             }
+            _ if job.errand == Errand::Relation => {}
             Failure::Vanished => match self.manifest.other_path(&digest, &path) {
                 Some(other) => self.send_from(job, other),
                 // Its new name may not have been seen yet.

@@ -61,7 +61,23 @@ async fn what_was_recorded_is_there_again_with_and_without_a_snapshot() {
     let manifest = open(&dir);
     receive(&manifest, 1).await;
     let upload = PhotoState::Announced { upload: Some("/api/uploads/x".into()) };
-    let announced = PhotoRecord { bytes: 2, image: Some(ImageKey::of(&Digest::of(b"i"))), state: upload };
+    let shot = Shot {
+        key: ShotKey::of("1", "2", "3"),
+        long: 3,
+        short: 2,
+        raw: false,
+        edited: true,
+        made: -4,
+        name: "a b".into(),
+    };
+    let announced = PhotoRecord {
+        bytes: 2,
+        image: Some(ImageKey::of(&Digest::of(b"i"))),
+        shot: Some(Box::new(shot.clone())),
+        replaces: Some(Replaces { photo: Digest::of(b"a"), told: false }),
+        preview: Some(PreviewState::Received { at_ms: 7 }),
+        state: upload,
+    };
     manifest.put_photo(Digest::of(b"b"), announced.clone()).wait().await.unwrap();
     manifest.put_file(Path::new("/p/t.jpg"), file(3, FileState::Failed(FailReason::Truncated)));
     manifest.compact().unwrap();
@@ -80,7 +96,53 @@ async fn what_was_recorded_is_there_again_with_and_without_a_snapshot() {
     manifest.put_received(Digest::of(b"b"), 2, PhotoId::from_bytes([2; 16])).wait().await.unwrap();
     assert!(manifest.has_image(&image));
     drop(manifest);
-    assert!(open(&dir).has_image(&image));
+    let manifest = open(&dir);
+    assert!(manifest.has_image(&image));
+    assert_eq!(manifest.with_image(&image), Some(Digest::of(b"b")));
+    assert_eq!(manifest.untold(), [Digest::of(b"b")]);
+    assert_eq!(manifest.of_shot(shot.key).len(), 1);
+    assert!(manifest.of_shot(ShotKey::FIRST).is_empty());
+}
+
+/// A manifest as the program before this one left it, snapshot and journal.
+#[tokio::test]
+async fn the_manifest_of_an_earlier_program_is_read_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("m")).unwrap();
+    for (name, bytes) in [
+        ("manifest.json", &include_bytes!("fixtures/2.manifest.json")[..]),
+        ("manifest.journal", &include_bytes!("fixtures/2.manifest.journal")[..]),
+    ] {
+        fs::write(dir.path().join("m").join(name), bytes).unwrap();
+    }
+    let manifest = open(&dir);
+    assert_eq!(received(&manifest), [1, 4]);
+    assert!(manifest.has_image(&ImageKey::of(&Digest::of(b"i"))));
+    assert!(matches!(manifest.file(Path::new("/p/e.jpg")).unwrap().state, FileState::Skipped(SkipReason::Empty)));
+    receive(&manifest, 9).await;
+    manifest.compact().unwrap();
+    drop(manifest);
+    let snapshot = fs::read_to_string(dir.path().join("m/manifest.json")).unwrap();
+    assert!(snapshot.starts_with(&format!("{{\"schema\":{},", published::SCHEMA)));
+    assert_eq!(received(&open(&dir)), [1, 4, 9]);
+}
+
+#[tokio::test]
+async fn what_was_said_the_other_way_round_is_not_said_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = open(&dir);
+    receive(&manifest, 1).await;
+    receive(&manifest, 2).await;
+    let (one, two) = (Digest::of(&[1]), Digest::of(&[2]));
+    manifest.put_replaces(two, one);
+    manifest.put_replaces(one, two);
+    assert_eq!(manifest.untold(), [one]);
+    manifest.put_told(one, Digest::of(b"another")).wait().await.unwrap();
+    assert_eq!(manifest.untold(), [one], "something else was told meanwhile");
+    manifest.put_told(one, two).wait().await.unwrap();
+    assert!(manifest.untold().is_empty());
+    manifest.put_replaces(two, one);
+    assert_eq!(manifest.untold(), [two], "done again: to be told again");
 }
 
 #[tokio::test]

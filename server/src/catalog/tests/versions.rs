@@ -211,7 +211,8 @@ impl Model {
                 let at = |photo: u8| self.shots[older].iter().position(|of| *of == photo);
                 if at(new) < at(old) {
                     self.shots[older].retain(|photo| *photo != new);
-                    self.shots[older].push(new);
+                    let after = self.shots[older].iter().position(|photo| *photo == old).unwrap() + 1;
+                    self.shots[older].insert(after, new);
                 }
             }
             Some(newer) => {
