@@ -117,7 +117,7 @@ impl Contender {
         self.target.path().join("files")
     }
 
-    fn event(&self) -> &Event {
+    pub(crate) fn event(&self) -> &Event {
         &self.server.as_ref().expect("it is findme's").1
     }
 

@@ -14,6 +14,7 @@ mod examine;
 mod figures;
 mod foreign;
 mod full_disk;
+mod known;
 mod ledger;
 mod listeners;
 mod lists;
@@ -96,6 +97,7 @@ async fn run(subject: &str, numbers: &Numbers) {
             })
             .await
         }
+        "known" => known::run(numbers.get("files", 100_000), numbers.get("tools", 31)).await,
         "bad-input" => bad_input::requests(numbers.get("requests", 12_000), random).await,
         "bad-pictures" => bad_pictures::run(numbers.get("files", 3000), random).await,
         "schema" => schema::run(numbers.get("examples", 50), numbers.get("seed", 1)).await,

@@ -10,6 +10,15 @@ use crate::support::photos::small;
 use crate::support::{Server, say};
 use crate::wire::Wire;
 
+/// How much a value grows from sample to sample: the straight line that fits best.
+fn slope(samples: &[f64]) -> f64 {
+    let count = samples.len() as f64;
+    let (middle, mean) = ((count - 1.0) / 2.0, samples.iter().sum::<f64>() / count);
+    let offsets = || (0..samples.len()).map(|at| at as f64 - middle);
+    let above: f64 = offsets().zip(samples).map(|(at, sample)| at * (sample - mean)).sum();
+    above / offsets().map(|at| at * at).sum::<f64>()
+}
+
 /// Uploads so many small photos, which the server indexes; its memory after each tenth, at rest.
 pub(crate) async fn photos(count: u64) {
     let server = Server::start().await;
@@ -37,12 +46,12 @@ pub(crate) async fn photos(count: u64) {
         event.rest().await;
         let memory = Memory::of(server.pid());
         say(&format!("soak: {last} photos after {:.0} s: {memory}", began.elapsed().as_secs_f32()));
-        samples.push(memory.now);
+        samples.push(memory.own);
     }
     let counts = event.counts().await;
-    let growth = samples[9] - samples[1];
+    let second_half = slope(&samples[4..]) * 1_048_576.0 / (count as f64 / 10.0);
     say(&format!(
-        "soak: {count} photos, {} indexed; {growth:+.1} MiB from the second to the last tenth",
+        "soak: {count} photos, {} indexed; in the second half {second_half:+.0} bytes of the process's own memory a photo",
         counts.indexed
     ));
     assert_eq!(counts.indexed, count);

@@ -16,7 +16,7 @@ use crate::server::Server;
 /// The server says something every 15 s; after this long without a word the line is dead.
 const SILENCE: Duration = Duration::from_secs(45);
 /// Pause before the line is opened again: at first, and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// Longest event that is taken; ours have some hundred bytes.
 const LONGEST: usize = 64 * 1024;
 /// What may be heard before it is taken note of.

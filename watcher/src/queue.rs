@@ -10,8 +10,8 @@ use crate::tus::Parcel;
 
 /// First pause after a failure; doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// Longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Longest pause between two attempts: one request tries the way for all, and a server that is back is not kept waiting.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Which photo goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,7 +94,7 @@ pub(crate) enum Errand {
     Relation,
 }
 
-/// A pause that doubles with each failure, never longer than 30 s, spread so that many do not come at once.
+/// A pause that doubles with each failure, never longer than 10 s, spread so that many do not come at once.
 /// `spread` is a random number from 0 to 1.
 pub(crate) fn pause_after(failures: u32, spread: f64) -> Duration {
     let full = FIRST_PAUSE.saturating_mul(1 << failures.min(10)).min(LONGEST_PAUSE);
