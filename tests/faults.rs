@@ -1,8 +1,8 @@
-//! Short runs of the harness's faults: the server killed, its disk full, its power cut, while machines upload.
-//! `FINDME_SERVER_KILLS`, `FINDME_FULL_DISKS` and `FINDME_POWER_CUTS` make them longer.
+//! Short runs of the harness's faults: the server killed, its disk full, its power cut, the line weak, while machines
+//! upload. `FINDME_SERVER_KILLS`, `FINDME_FULL_DISKS`, `FINDME_POWER_CUTS` and `FINDME_WEAK_LINE=<photos>` make them longer.
 
 use crate::support::{Random, number};
-use crate::{full_disk, power_cuts, server_kills};
+use crate::{full_disk, power_cuts, server_kills, shaped};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_of_the_server_under_load_lose_nothing() {
@@ -17,4 +17,13 @@ async fn a_full_disk_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_power_cut_takes_nothing_that_was_acknowledged() {
     power_cuts::run(number("FINDME_POWER_CUTS", 3), Random::seeded("power cuts")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weak_line_loses_nothing_and_carries_little_twice() {
+    let weather = match number("FINDME_WEAK_LINE", 0) {
+        0 => shaped::Weather::short(),
+        photos => shaped::Weather::of(photos, 30),
+    };
+    shaped::run(&weather, Random::seeded("weak line")).await;
 }

@@ -102,7 +102,7 @@ async fn connections_and_heads_are_bounded() {
     assert!(rest(&mut long).await.starts_with(b"HTTP/1.1 431"));
 }
 
-fn certificate(file: &str) -> PathBuf {
+pub(crate) fn certificate(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tls").join(file)
 }
 

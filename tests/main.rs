@@ -8,6 +8,8 @@
 //! | `stand_in` | the manifest alone prevents duplicates, against a server that names every upload at random |
 //! | `odd_files` | every odd file gets its word and stops no other |
 //! | `away` | the server away at the start and in the middle; exit codes |
+//! | `line` | https with a certificate of one's own, a proxy in between, HTTP/2 |
+//! | `events` | several events from one program; the alarm; the service; what is asked while a watcher runs |
 //! | `watching` | nothing is overlooked: new folders, too few watches, cards that come and go, a laptop that slept |
 //! | `writers` | how real programs write photos: whatever they do, what arrives is whole and there once |
 //! | `versions` | edits, exports, undoing: guests see one version of each shot |
@@ -36,9 +38,11 @@ mod bad_requests;
 mod browser;
 mod commands;
 mod erasure;
+mod events;
 mod faults;
 mod kills;
 mod limits;
+mod line;
 mod live;
 mod odd_files;
 mod protocol;
@@ -80,6 +84,8 @@ mod listeners;
 mod power_cuts;
 #[path = "harness/server_kills.rs"]
 mod server_kills;
+#[path = "harness/shaped.rs"]
+mod shaped;
 
 #[path = "harness/wire.rs"]
 mod wire;

@@ -59,7 +59,7 @@ impl Shared {
     }
 }
 
-struct StandIn {
+pub(crate) struct StandIn {
     shared: Shared,
     url: String,
     task: tokio::task::JoinHandle<()>,
@@ -72,21 +72,22 @@ impl Drop for StandIn {
 }
 
 impl StandIn {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let inner = Inner { uploads: HashMap::new(), mood: Mood::Good, refusals: 0, created: 0 };
         let shared = Shared(Arc::new(Mutex::new(inner)));
-        let router = Router::new()
-            .route("/api/uploads", post(create))
-            .route("/api/uploads/{id}", patch(append).head(stand))
-            .layer(from_fn_with_state(shared.clone(), in_its_mood))
-            .with_state(shared.clone());
+        let router = router(&shared);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { shared, url, task }
     }
 
-    fn event(&self) -> Event {
+    /// What it answers, for other ways to it.
+    pub(crate) fn router(&self) -> Router {
+        router(&self.shared)
+    }
+
+    pub(crate) fn event(&self) -> Event {
         let token = PhotographerToken { event: EventId::random().unwrap(), secret: Secret::random().unwrap() };
         Event::new(self.url.clone(), token.reveal(), String::new())
     }
@@ -108,7 +109,7 @@ impl StandIn {
         counts
     }
 
-    fn assert_holds_each_once(&self, contents: &[Vec<u8>]) {
+    pub(crate) fn assert_holds_each_once(&self, contents: &[Vec<u8>]) {
         let completed = self.completed();
         for bytes in contents {
             let times = completed.get(&Digest::of(bytes)).copied().unwrap_or(0);
@@ -116,6 +117,14 @@ impl StandIn {
         }
         assert_eq!(completed.len(), contents.len(), "something else was completed");
     }
+}
+
+fn router(shared: &Shared) -> Router {
+    Router::new()
+        .route("/api/uploads", post(create))
+        .route("/api/uploads/{id}", patch(append).head(stand))
+        .layer(from_fn_with_state(shared.clone(), in_its_mood))
+        .with_state(shared.clone())
 }
 
 async fn in_its_mood(State(shared): State<Shared>, request: Request, next: Next) -> Response {
@@ -293,6 +302,8 @@ async fn a_full_disk_is_waited_out() {
     server.refused(2).await;
     assert!(watch.is_running());
     assert_eq!(watch.said("failed"), 0);
+    let said = watch.complaints();
+    assert!(said.contains("the server's disk is full") && said.contains("trying again"), "{said}");
     server.mood(Mood::Good);
     watch.wait_for("idle", 1).await;
     server.assert_holds_each_once(&[small(1)]);

@@ -24,6 +24,7 @@ mod power_cuts;
 mod schema;
 mod seeds;
 mod server_kills;
+mod shaped;
 mod soak;
 mod speed;
 #[allow(unused_imports)]
@@ -101,6 +102,9 @@ async fn run(subject: &str, numbers: &Numbers) {
         "bad-input" => bad_input::requests(numbers.get("requests", 12_000), random).await,
         "bad-pictures" => bad_pictures::run(numbers.get("files", 3000), random).await,
         "schema" => schema::run(numbers.get("examples", 50), numbers.get("seed", 1)).await,
+        "shaped" => {
+            shaped::run(&shaped::Weather::of(numbers.get("photos", 20), numbers.get("blackout", 30)), random).await
+        }
         "seeds" => seeds::write(),
         other => panic!("there is no subject {other}"),
     }

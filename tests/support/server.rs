@@ -21,6 +21,8 @@ pub(crate) struct Server {
     through: Vec<String>,
     options: Vec<String>,
     child: Option<Child>,
+    /// Where it listens, and under which address it is reached from here.
+    host: (String, String),
     port: u16,
     starts: u32,
 }
@@ -47,7 +49,8 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        Self { folder, data, through: Vec::new(), options, child: None, port: 0, starts: 0 }
+        let host = ("127.0.0.1".to_owned(), "127.0.0.1".to_owned());
+        Self { folder, data, through: Vec::new(), options, child: None, host, port: 0, starts: 0 }
     }
 
     /// The same, with its data in a folder that outlives it.
@@ -59,6 +62,12 @@ impl Server {
     /// The same, started by another program, whose arguments these are.
     pub(crate) fn through(mut self, program: &[&str]) -> Self {
         self.through = program.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// The same, listening on an address and reached at another one.
+    pub(crate) fn at(mut self, listen: &str, reached: &str) -> Self {
+        self.host = (listen.to_owned(), reached.to_owned());
         self
     }
 
@@ -80,7 +89,7 @@ impl Server {
             command.args(arguments).arg(server);
         }
         let child = command
-            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--listen", &format!("{}:{}", self.host.0, self.port)])
             .args(&self.options)
             .arg("--data")
             .arg(self.data())
@@ -127,7 +136,7 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}:{}", self.host.1, self.port)
     }
 
     /// Where it listens, without a scheme.

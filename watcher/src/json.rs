@@ -7,7 +7,6 @@ use findme_common::manifest::{FailReason, PathText, SkipReason};
 use findme_common::{Digest, EventId, PhotoId};
 use serde::Serialize;
 
-use crate::arrivals::Arrived;
 use crate::report::Event;
 use crate::totals::Totals;
 
@@ -94,10 +93,11 @@ struct TotalMembers {
     left: u64,
 }
 
-/// What the server told of this run's photos, in the summary only. Times are from the file's close to the receipt, and
+/// How this run's photos went, and what the server told of them, in the summary only. Times are from the file's close to the receipt, and
 /// until guests could see the photo.
 #[derive(Serialize)]
 struct ArrivedMembers {
+    bytes_sent: u64,
     indexed: u64,
     not_indexed: u64,
     server_p50_ms: Option<u64>,
@@ -107,9 +107,11 @@ struct ArrivedMembers {
 }
 
 impl ArrivedMembers {
-    fn of(arrived: &Arrived) -> Self {
+    fn of(totals: &Totals) -> Self {
+        let arrived = &totals.arrived;
         let (server, guests) = (arrived.to_server.unzip(), arrived.to_guests.unzip());
         Self {
+            bytes_sent: totals.bytes_sent,
             indexed: arrived.indexed,
             not_indexed: arrived.failed,
             server_p50_ms: server.0.map(milliseconds),
@@ -198,7 +200,7 @@ pub(crate) fn line(event: &Event<'_>, of: Option<EventId>) -> Option<String> {
         },
         Event::Idle(ref totals) => Line::of_totals(Type::Idle, totals),
         Event::Summary { ref totals, exit, took } => {
-            let arrived = Some(ArrivedMembers::of(&totals.arrived));
+            let arrived = Some(ArrivedMembers::of(totals));
             Line { exit: Some(exit), ms: Some(milliseconds(took)), arrived, ..Line::of_totals(Type::Summary, totals) }
         }
         Event::WouldSend { .. } | Event::Notice(_) | Event::Alarm(_) => return None,
@@ -214,6 +216,7 @@ fn milliseconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arrivals::Arrived;
     use crate::report::Serving;
 
     #[test]
@@ -223,10 +226,20 @@ mod tests {
         let took = Duration::from_millis(12);
         let times = |half, most| Some((Duration::from_millis(half), Duration::from_millis(most)));
         let arrived = Arrived { indexed: 8, failed: 9, to_server: times(400, 800), to_guests: times(900, 1400) };
-        let heard = r#""indexed":8,"not_indexed":9,"server_p50_ms":400,"server_p95_ms":800,"guest_p50_ms":900,"guest_p95_ms":1400"#;
+        let heard = r#""bytes_sent":8,"indexed":8,"not_indexed":9,"server_p50_ms":400,"server_p95_ms":800,"guest_p50_ms":900,"guest_p95_ms":1400"#;
         let (known, uploaded, duplicate, skipped, failed, on_the_way) = (1, 2, 3, 4, 5, 6);
-        let totals =
-            Totals { known, uploaded, duplicate, skipped, failed, on_the_way, bytes: 7, bytes_left: 9, arrived };
+        let totals = Totals {
+            known,
+            uploaded,
+            duplicate,
+            skipped,
+            failed,
+            on_the_way,
+            bytes: 7,
+            bytes_sent: 8,
+            bytes_left: 9,
+            arrived,
+        };
         let members = r#""found":21,"known":1,"uploaded":2,"duplicate":3,"skipped":4,"failed":5,"left":6"#;
         let path_member = r#""path":"/a \"b\"\n.jpg""#;
         for (event, expected) in [

@@ -18,6 +18,8 @@ pub(crate) struct Totals {
     pub(crate) on_the_way: u64,
     /// Bytes of the photos received in this run.
     pub(crate) bytes: u64,
+    /// Bytes of photos that were handed to connections, those that had to be sent again included.
+    pub(crate) bytes_sent: u64,
     /// Bytes of the photos that are not on the server yet, as far as they were read.
     pub(crate) bytes_left: u64,
     /// What the server has told of the photos received in this run.
@@ -43,6 +45,7 @@ impl std::ops::AddAssign for Totals {
         self.failed += other.failed;
         self.on_the_way += other.on_the_way;
         self.bytes += other.bytes;
+        self.bytes_sent += other.bytes_sent;
         self.bytes_left += other.bytes_left;
         self.arrived.indexed += other.arrived.indexed;
         self.arrived.failed += other.arrived.failed;

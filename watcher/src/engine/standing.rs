@@ -13,7 +13,8 @@ impl Engine {
     pub(crate) fn totals(&self) -> Totals {
         let on_the_way = self.settling.len() + self.unsent() + self.same_image.len();
         let (failed, arrived) = (self.failed.len() as u64, self.arrivals.arrived());
-        Totals { failed, on_the_way: on_the_way as u64, arrived, ..self.totals }
+        let bytes_sent = self.config.manner.pace.gone();
+        Totals { failed, on_the_way: on_the_way as u64, arrived, bytes_sent, ..self.totals }
     }
 
     fn unsent(&self) -> usize {

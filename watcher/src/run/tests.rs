@@ -165,6 +165,20 @@ async fn a_killed_program_goes_on_with_the_same_upload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_stalls_is_asked_for_again() {
+    let scene = Scene::new().await;
+    scene.put("a.jpg", &photo(1));
+    scene.server.faults(|faults| faults.hang = true);
+    let mut config = scene.config(&["--once"]);
+    config.manner.stall = Duration::from_millis(300);
+    let (_wish, shutdown) = watch::channel(Shutdown::Run);
+    // All bytes are there, and no answer ever comes: there is no limit for the whole, only for silence.
+    assert_eq!(run(vec![config], shutdown).await, Ok(Exit::Done));
+    assert_eq!((scene.server.copies(&photo(1)), scene.server.requests("PATCH")), (1, 1));
+    assert!(scene.server.requests("HEAD") >= 1, "it asks before it sends again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_login_page_is_no_receipt() {
     let scene = Scene::new().await;
     scene.put("a.jpg", &photo(1));
