@@ -15,8 +15,9 @@ use crate::totals::{Totals, time_left};
 pub(crate) struct Bars {
     all: MultiProgress,
     total: ProgressBar,
-    /// Rate, time left, how long photos take: below, so that a narrow terminal cuts neither.
+    /// Below, so that a narrow terminal cuts neither: rate and time left, and how long photos take to the guests.
     details: ProgressBar,
+    times: ProgressBar,
     files: HashMap<PathBuf, (ProgressBar, Arc<AtomicU64>)>,
 }
 
@@ -32,9 +33,10 @@ impl Default for Bars {
     fn default() -> Self {
         let all = MultiProgress::new();
         let total = all.add(ProgressBar::new(0).with_style(style("{spinner} {wide_msg}")));
-        let details = all.add(ProgressBar::new(0).with_style(style(&format!("  {{wide_msg}}{ROOM_FOR_ECHO}"))));
+        let details = all.add(ProgressBar::new(0).with_style(style("  {wide_msg}")));
+        let times = all.add(ProgressBar::new(0).with_style(style(&format!("  {{wide_msg}}{ROOM_FOR_ECHO}"))));
         total.enable_steady_tick(Duration::from_millis(200));
-        Self { all, total, details, files: HashMap::new() }
+        Self { all, total, details, times, files: HashMap::new() }
     }
 }
 
@@ -72,8 +74,10 @@ impl Bars {
             }
             details.extend(time_left(totals.bytes_left, rate));
         }
-        details.extend(Some(totals.arrived.words()).filter(|words| !words.is_empty()));
+        let (counts, times) = (totals.arrived.counts(), totals.arrived.times());
+        details.extend(counts);
         self.details.set_message(details.join(", "));
+        self.times.set_message(times.into_iter().next().unwrap_or_default());
     }
 
     /// Takes the bars away; what was printed stays.
@@ -81,6 +85,7 @@ impl Bars {
         self.files.values().for_each(|(bar, _)| bar.finish_and_clear());
         self.total.finish_and_clear();
         self.details.finish_and_clear();
+        self.times.finish_and_clear();
     }
 
     /// A line above the bars.

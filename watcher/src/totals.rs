@@ -60,8 +60,8 @@ impl std::ops::AddAssign for Totals {
 }
 
 impl Arrived {
-    /// «1,190 indexed; to server 0.4 s (95%: 1.1), to guests 0.9 s (95%: 1.4)»; nothing while the server has told nothing.
-    pub(crate) fn words(&self) -> String {
+    /// «1,190 indexed»; nothing while the server has told nothing.
+    pub(crate) fn counts(&self) -> Vec<String> {
         let mut words = Vec::new();
         if self.failed > 0 {
             words.push(format!("{} NOT indexed", number(self.failed)));
@@ -69,12 +69,22 @@ impl Arrived {
         if self.indexed > 0 {
             words.push(format!("{} indexed", number(self.indexed)));
         }
-        for (whom, times) in [("guests", self.to_guests), ("server", self.to_server)] {
-            if let Some((half, most)) = times {
-                words.push(format!("to {whom} {:.1} s (95%: {:.1})", half.as_secs_f32(), most.as_secs_f32()));
-            }
-        }
-        words.join(", ")
+        words
+    }
+
+    /// «to guests 0.9 s (95%: 1.4)», «to server 0.4 s (95%: 1.1)»: half and most, the one that matters more first.
+    pub(crate) fn times(&self) -> Vec<String> {
+        let known = [("guests", self.to_guests), ("server", self.to_server)];
+        let words = |(whom, times): (&str, HalfAndMost)| {
+            let (half, most) = times?;
+            Some(format!("to {whom} {:.1} s (95%: {:.1})", half.as_secs_f32(), most.as_secs_f32()))
+        };
+        known.into_iter().filter_map(words).collect()
+    }
+
+    /// Both, in one line.
+    pub(crate) fn words(&self) -> String {
+        [self.counts(), self.times()].concat().join(", ")
     }
 }
 
