@@ -577,6 +577,8 @@ pub enum Code {
     ManyFaces,
     /// Faces may not be searched before the guest agrees.
     ConsentRequired,
+    /// Faces may not be looked for at an event before its operator states that everyone was told.
+    AttestationRequired,
     /// The server has no models, or face search is off for the event.
     FacesUnavailable,
     /// The event takes no more photos.
@@ -622,6 +624,7 @@ impl Code {
             Self::NoFace => "no-face",
             Self::ManyFaces => "many-faces",
             Self::ConsentRequired => "consent-required",
+            Self::AttestationRequired => "attestation-required",
             Self::FacesUnavailable => "faces-unavailable",
             Self::EventClosed => "event-closed",
             Self::GalleryClosed => "gallery-closed",

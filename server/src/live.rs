@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{Catalog, LiveEntry};
@@ -31,11 +31,13 @@ pub(crate) struct Live {
     catalog: Catalog,
     news: Arc<Notify>,
     sender: broadcast::Sender<LiveEntry>,
+    /// Differs from before when somebody may have lost what they had, see [`Catalog::standing`].
+    standing: watch::Sender<i64>,
 }
 
 impl Live {
     pub(crate) fn new(catalog: Catalog) -> Self {
-        Self { catalog, news: Arc::default(), sender: broadcast::channel(BACKLOG).0 }
+        Self { catalog, news: Arc::default(), sender: broadcast::channel(BACKLOG).0, standing: watch::Sender::new(0) }
     }
 
     /// Says that something was written to the log.
@@ -46,6 +48,12 @@ impl Live {
     /// Entries from now on. Subscribe before reading the table, and drop what was read already.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<LiveEntry> {
         self.sender.subscribe()
+    }
+
+    /// Changes when listeners have to look whether they may go on: always before an entry is spread that was written
+    /// after the reason.
+    pub(crate) fn standing(&self) -> watch::Receiver<i64> {
+        self.standing.subscribe()
     }
 
     /// Reads the table and spreads what is new, until `shutdown`.
@@ -81,11 +89,14 @@ impl Live {
     async fn spread(&self, last: &mut Option<i64>) -> crate::catalog::Result<()> {
         let mut after = match *last {
             Some(after) => after,
-            None => self.catalog.live_bounds().await?.end,
+            None => self.catalog.live_end().await?,
         };
         loop {
             *last = Some(after);
             let entries = self.catalog.live_after(after, BATCH).await?;
+            // Read behind the entries and told before them: none goes to somebody who lost their standing before it.
+            let standing = self.catalog.standing().await?;
+            self.standing.send_if_modified(|told| std::mem::replace(told, standing) != standing);
             let Some(newest) = entries.last() else { return Ok(()) };
             after = newest.seq;
             for entry in entries {

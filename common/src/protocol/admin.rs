@@ -14,8 +14,8 @@ pub struct EventRequest {
     /// Whether and on what ground faces are looked for; `attested` when left out.
     #[serde(default)]
     pub policy: Policy,
-    /// That everyone at the event was told that faces are found in photos: what the policy `attested` stands on. `false`
-    /// is refused with it.
+    /// That everyone at the event was told that faces are found in photos: what the policy `attested` stands on. Without
+    /// `true` it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attested: Option<bool>,
     /// After how many days the server itself erases the faces; 30 when left out, 0: not before the event is deleted.
@@ -127,6 +127,8 @@ pub struct EventChange {
     pub gallery_open: Option<bool>,
     /// Whether guests may be found by their faces. Not after the faces were erased.
     pub faces: Option<bool>,
+    /// That everyone at the event was told that faces are found in photos: without `true`, faces are not switched on.
+    pub attested: Option<bool>,
     /// When the server itself erases the faces.
     pub faces_until: Option<Until>,
     /// When the server itself deletes the event.

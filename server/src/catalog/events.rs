@@ -158,7 +158,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn event_by_code(&self, code: &JoinCode) -> Result<Option<Event>> {
-        let row = sqlx::query("SELECT * FROM events WHERE join_code = ?")
+        let row = sqlx::query("SELECT * FROM events WHERE join_code = ? AND deleting_at IS NULL")
             .bind(code.as_str())
             .fetch_optional(&self.readers)
             .await?;
@@ -168,19 +168,20 @@ impl Catalog {
     /// Gives a machine a token for an event; only the hash of its secret is kept.
     ///
     /// # Errors
-    /// When the catalogue cannot be written.
+    /// [`CatalogError::Gone`] when the event is being deleted; otherwise when the catalogue cannot be written.
     pub(crate) async fn create_token(&self, event: EventId, hash: &Digest, label: &str, quota: Quota) -> Result<()> {
-        let sql = "INSERT INTO photographer_tokens (event, hash, label, created_at, max_uploads, max_bytes) VALUES (?, ?, ?, ?, ?, ?)";
-        sqlx::query(sql)
-            .bind(event.as_bytes().as_slice())
+        let sql = "INSERT INTO photographer_tokens (event, hash, label, created_at, max_uploads, max_bytes)
+                   SELECT id, ?, ?, ?, ?, ? FROM events WHERE id = ? AND deleting_at IS NULL";
+        let done = sqlx::query(sql)
             .bind(hash.as_bytes().as_slice())
             .bind(label)
             .bind(now_ms())
             .bind(quota.uploads)
             .bind(quota.bytes)
+            .bind(event.as_bytes().as_slice())
             .execute(&self.writer)
             .await?;
-        Ok(())
+        if done.rows_affected() == 1 { Ok(()) } else { Err(CatalogError::Gone) }
     }
 
     /// The machine that a token belongs to; `None` when it is unknown or revoked.
@@ -188,11 +189,13 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn machine(&self, event: EventId, hash: &Digest) -> Result<Option<Machine>> {
-        let rows =
-            sqlx::query("SELECT id, hash, last_seen FROM photographer_tokens WHERE event = ? AND revoked_at IS NULL")
-                .bind(event.as_bytes().as_slice())
-                .fetch_all(&self.readers)
-                .await?;
+        let rows = sqlx::query(
+            "SELECT t.id, hash, last_seen FROM photographer_tokens t JOIN events e ON e.id = t.event
+                 WHERE t.event = ? AND revoked_at IS NULL AND deleting_at IS NULL",
+        )
+        .bind(event.as_bytes().as_slice())
+        .fetch_all(&self.readers)
+        .await?;
         let mut found = None;
         for row in &rows {
             // Every row is compared, and each in constant time.
@@ -215,27 +218,39 @@ impl Catalog {
         row.map_or(Err(CatalogError::Gone), |row| Ok(row.try_get(0)?))
     }
 
-    /// Changes what an operator may change about an event (see [`is_understood`]); whether there is such an event.
+    /// Changes what an operator may change about an event (see [`is_understood`]); whether there is such an event, and it
+    /// is not being deleted. Who switches faces on states `attested`.
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub(crate) async fn change_event(&self, id: EventId, change: &EventChange) -> Result<bool> {
+    pub(crate) async fn change_event(
+        &self,
+        id: EventId,
+        change: &EventChange,
+        attested: Option<&'static str>,
+    ) -> Result<bool> {
         let until = |asked: &Option<Until>| asked.as_ref().and_then(moment);
         let (faces_until, photos_until) = (until(&change.faces_until), until(&change.photos_until));
+        let mut tx = self.begin().await?;
         let done = sqlx::query(
             "UPDATE events SET
                  name = COALESCE(?, name),
                  gallery_open = COALESCE(?, gallery_open),
                  policy = CASE ? WHEN 1 THEN 'attested' WHEN 0 THEN 'off' ELSE policy END,
+                 attested_text = COALESCE(?, attested_text),
+                 attested_at = CASE WHEN ? IS NULL THEN attested_at ELSE ? END,
                  closed_at = CASE ? WHEN 1 THEN COALESCE(closed_at, ?) WHEN 0 THEN NULL ELSE closed_at END,
                  faces_until = CASE ? WHEN 1 THEN ? ELSE faces_until END,
                  photos_until = CASE ? WHEN 1 THEN ? ELSE photos_until END,
                  version = version + 1
-             WHERE id = ?",
+             WHERE id = ? AND deleting_at IS NULL",
         )
         .bind(change.name.as_deref())
         .bind(change.gallery_open)
         .bind(change.faces)
+        .bind(attested)
+        .bind(attested)
+        .bind(now_ms())
         .bind(change.closed)
         .bind(now_ms())
         .bind(faces_until.is_some())
@@ -243,8 +258,16 @@ impl Catalog {
         .bind(photos_until.is_some())
         .bind(photos_until.flatten())
         .bind(id.as_bytes().as_slice())
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await?;
+        if change.gallery_open == Some(false) {
+            // What all guests were told while they saw all photos is not told to them again.
+            sqlx::query("UPDATE live SET private = 1 WHERE event = ? AND guest IS NULL")
+                .bind(id.as_bytes().as_slice())
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
         Ok(done.rows_affected() == 1)
     }
 

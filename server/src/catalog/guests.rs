@@ -5,8 +5,11 @@ use findme_common::{Digest, EventId, GuestId};
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::audit::{self, Actor};
-use super::{Catalog, Result, id_column};
-use crate::clock::{now_ms, rfc3339};
+use super::{Catalog, CatalogError, Result, id_column};
+use crate::clock::{DAY_MS, now_ms, rfc3339};
+
+/// How long a session lasts, in milliseconds: 90 days, as its cookie.
+pub(crate) const SESSION_MS: i64 = 90 * DAY_MS;
 
 /// A guest of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,25 +80,30 @@ impl Catalog {
     /// A new guest with a session, of which only the hash is kept.
     ///
     /// # Errors
-    /// When the catalogue cannot be written.
+    /// [`CatalogError::Gone`] when the event is being deleted; otherwise when the catalogue cannot be written.
     pub(crate) async fn create_guest(&self, id: GuestId, event: EventId, session: &Digest) -> Result<()> {
-        sqlx::query("INSERT INTO guests (id, event, session, created_at) VALUES (?, ?, ?, ?)")
+        let sql = "INSERT INTO guests (id, event, session, created_at)
+                   SELECT ?, id, ?, ? FROM events WHERE id = ? AND deleting_at IS NULL";
+        let done = sqlx::query(sql)
             .bind(id.as_bytes().as_slice())
-            .bind(event.as_bytes().as_slice())
             .bind(session.as_bytes().as_slice())
             .bind(now_ms())
+            .bind(event.as_bytes().as_slice())
             .execute(&self.writer)
             .await?;
-        Ok(())
+        if done.rows_affected() == 1 { Ok(()) } else { Err(CatalogError::Gone) }
     }
 
-    /// The guest of a session. Looked up by the hash of 256 random bits: timing tells nothing about them.
+    /// The guest of a session that has not run out, of an event that stays. Looked up by the hash of 256 random bits: timing tells nothing about them.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
     pub(super) async fn guest_of(&self, session: &Digest) -> Result<Option<Guest>> {
-        let row = sqlx::query("SELECT id, event, created_at FROM guests WHERE session = ?")
+        let sql = "SELECT g.id, g.event, g.created_at FROM guests g JOIN events e ON e.id = g.event
+                   WHERE session = ? AND g.created_at > ? AND deleting_at IS NULL";
+        let row = sqlx::query(sql)
             .bind(session.as_bytes().as_slice())
+            .bind(now_ms() - SESSION_MS)
             .fetch_optional(&self.readers)
             .await?;
         let Some(row) = row else { return Ok(None) };
@@ -106,12 +114,19 @@ impl Catalog {
         }))
     }
 
+    /// As if all guests had joined so much earlier.
+    #[cfg(test)]
+    pub(crate) async fn age_guests(&self, by_ms: i64) -> Result<()> {
+        sqlx::query("UPDATE guests SET created_at = created_at - ?").bind(by_ms).execute(&self.writer).await?;
+        Ok(())
+    }
+
     #[cfg(test)]
     pub(crate) async fn record_consent(&self, guest: GuestId, text: &str, language: &str) -> Result<()> {
         self.record_consent_to(Purpose::Search, guest, text, language).await
     }
 
-    /// Records that a guest agreed to a text.
+    /// Records that a guest agreed to a text: once, with the first time and its language.
     ///
     /// # Errors
     /// When the catalogue cannot be written; then no face may be processed.
@@ -122,7 +137,9 @@ impl Catalog {
         text: &str,
         language: &str,
     ) -> Result<()> {
-        sqlx::query("INSERT INTO consents (guest, text, language, given_at, purpose) VALUES (?, ?, ?, ?, ?)")
+        let sql = "INSERT INTO consents (guest, text, language, given_at, purpose) VALUES (?, ?, ?, ?, ?)
+                   ON CONFLICT (guest, purpose, text) DO NOTHING";
+        sqlx::query(sql)
             .bind(guest.as_bytes().as_slice())
             .bind(text)
             .bind(language)
@@ -215,7 +232,9 @@ impl Catalog {
             .bind(guest.as_bytes().as_slice())
             .execute(&mut *tx)
             .await?;
-        let event = sqlx::query("SELECT event FROM guests WHERE id = ?")
+        // Ends open streams, in which copies of what was erased may be on their way.
+        let event = sqlx::query("UPDATE guests SET erased_at = ? WHERE id = ? RETURNING event")
+            .bind(now_ms())
             .bind(guest.as_bytes().as_slice())
             .fetch_optional(&mut *tx)
             .await?;

@@ -12,8 +12,10 @@ use crate::clock::now_ms;
 /// One entry of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LiveEntry {
-    /// Its id; grows over all events of the server.
+    /// Grows over all events of the server; told to nobody.
     pub(crate) seq: i64,
+    /// Its id in its event: what listeners are told, so that they learn nothing of other events.
+    pub(crate) number: i64,
     /// The event it happened in.
     pub(crate) event: EventId,
     /// What happened.
@@ -61,8 +63,15 @@ pub(super) async fn append(
         Audience::Guest(guest) => Some(guest),
         Audience::Everyone | Audience::Photographers => None,
     };
-    sqlx::query("INSERT INTO live (event, kind, photo, guest, private, at) VALUES (?, ?, ?, ?, ?, ?)")
+    let number = sqlx::query("UPDATE events SET live_end = live_end + 1 WHERE id = ? RETURNING live_end")
         .bind(event.as_bytes().as_slice())
+        .fetch_optional(&mut **tx)
+        .await?
+        .ok_or(CatalogError::Gone)?
+        .try_get::<i64, _>(0)?;
+    sqlx::query("INSERT INTO live (event, number, kind, photo, guest, private, at) VALUES (?, ?, ?, ?, ?, ?, ?)")
+        .bind(event.as_bytes().as_slice())
+        .bind(number)
         .bind(kind.as_str())
         .bind(photo.as_bytes().as_slice())
         .bind(guest.as_ref().map(|guest| guest.as_bytes().as_slice()))
@@ -106,6 +115,7 @@ fn entry(row: &SqliteRow) -> Result<LiveEntry> {
     };
     Ok(LiveEntry {
         seq: row.try_get("seq")?,
+        number: row.try_get("number")?,
         event: id_column!(row, "event", EventId)?,
         kind,
         photo: id_column!(row, "photo", PhotoId)?,
@@ -114,7 +124,17 @@ fn entry(row: &SqliteRow) -> Result<LiveEntry> {
 }
 
 impl Catalog {
-    /// Entries of all events after `after`, oldest first, `limit` at most.
+    /// Place of the newest entry that was ever written, over all events.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn live_end(&self) -> Result<i64> {
+        // The newest row may have been erased since it was told; its place is not given again.
+        let end = sqlx::query("SELECT seq FROM sqlite_sequence WHERE name = 'live'").fetch_optional(&self.readers);
+        end.await?.map_or(Ok(0), |row| Ok(row.try_get(0)?))
+    }
+
+    /// Entries of all events behind the place `after`, oldest first, `limit` at most.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
@@ -124,12 +144,12 @@ impl Catalog {
         rows.fetch_all(&self.readers).await?.iter().map(entry).collect()
     }
 
-    /// Entries of one event after `after`, oldest first, `limit` at most.
+    /// Entries of one event after the number `after`, oldest first, `limit` at most.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn live_of_event_after(&self, event: EventId, after: i64, limit: u32) -> Result<Vec<LiveEntry>> {
-        let rows = sqlx::query("SELECT * FROM live WHERE event = ? AND seq > ? ORDER BY seq LIMIT ?")
+        let rows = sqlx::query("SELECT * FROM live WHERE event = ? AND number > ? ORDER BY number LIMIT ?")
             .bind(event.as_bytes().as_slice())
             .bind(after)
             .bind(i64::from(limit));

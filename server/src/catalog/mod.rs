@@ -20,6 +20,7 @@ mod recent;
 mod rematch;
 mod reports;
 mod retention;
+mod standing;
 mod suppressions;
 mod trim;
 mod upkeep;
@@ -49,13 +50,14 @@ pub(crate) use copy::copy_without_faces;
 pub(crate) use curation::{Decision, Recogniser, SealedFaces};
 pub(crate) use events::{Event, Machine, Terms, is_understood};
 pub(crate) use faces::NewFace;
-pub(crate) use guests::{Guest, GuestEnrolment, Purpose};
+pub(crate) use guests::{Guest, GuestEnrolment, Purpose, SESSION_MS};
 pub(crate) use jobs::{Claim, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble};
 pub(crate) use live::{Audience, LiveEntry};
 pub(crate) use photos::{Original, Photo, PhotoFilter};
 pub(crate) use quota::Quota;
 use recent::Recent;
 pub(crate) use reports::Reported;
+pub(crate) use standing::{Listens, Standing};
 pub(crate) use suppressions::Agreed;
 pub(crate) use upkeep::Promised;
 pub(crate) use uploads::{Accepted, NewUpload, UploadRow};
@@ -192,6 +194,7 @@ impl Catalog {
         let files = [
             (1, "init", include_str!("../../migrations/0001_init.sql")),
             (2, "promises", include_str!("../../migrations/0002_promises.sql")),
+            (3, "guard", include_str!("../../migrations/0003_guard.sql")),
             (4, "versions", include_str!("../../migrations/0004_versions.sql")),
         ];
         let migration = |(version, name, sql): (i64, &'static str, &'static str)| {

@@ -1,16 +1,14 @@
 //! The live log does not grow for ever: old entries go, and who would have needed them is told to begin anew.
 
+use findme_common::EventId;
 use sqlx::Row;
 
 use super::{Catalog, CatalogError, Result};
 
-/// Key of the setting that holds the id of the newest entry that was dropped for its age (8 bytes, big endian).
-const START: &str = "live-start";
-
 /// Entries that go in one transaction: uploads do not wait for longer.
 const BATCH: i64 = 5_000;
 
-/// What the live log holds.
+/// What the live log of one event holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LiveBounds {
     /// Everything after this id is there, but for what was erased.
@@ -28,21 +26,17 @@ impl LiveBounds {
 }
 
 impl Catalog {
-    /// From where to where the log goes.
+    /// From where to where the log of an event goes.
     ///
     /// # Errors
-    /// When the catalogue cannot be read.
-    pub(crate) async fn live_bounds(&self) -> Result<LiveBounds> {
-        // The newest row may have been erased since it was told; its id is not given again.
-        let end = sqlx::query("SELECT seq FROM sqlite_sequence WHERE name = 'live'").fetch_optional(&self.readers);
-        let end = end.await?.map_or(Ok(0), |row| row.try_get(0))?;
-        let start = match self.setting(START).await? {
-            None => 0,
-            Some(bytes) => i64::from_be_bytes(
-                bytes.try_into().map_err(|_| CatalogError::Damaged("the start of the live log is not 8 bytes long"))?,
-            ),
-        };
-        Ok(LiveBounds { start, end })
+    /// When the catalogue cannot be read or the event is gone.
+    pub(crate) async fn live_bounds(&self, event: EventId) -> Result<LiveBounds> {
+        let row = sqlx::query("SELECT live_start, live_end FROM events WHERE id = ?")
+            .bind(event.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await?
+            .ok_or(CatalogError::Gone)?;
+        Ok(LiveBounds { start: row.try_get(0)?, end: row.try_get(1)? })
     }
 
     /// Drops entries from before `before` (milliseconds since the epoch), some thousands at most; whether there are more.
@@ -62,14 +56,14 @@ impl Catalog {
         }
         let Some(last) = last else { return Ok(false) };
         let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM live WHERE seq <= ?").bind(last).execute(&mut *tx).await?;
-        sqlx::query(
-            "INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        )
-        .bind(START)
-        .bind(last.to_be_bytes().as_slice())
-        .execute(&mut *tx)
-        .await?;
+        for sql in [
+            "UPDATE events SET live_start = dropped.number
+             FROM (SELECT event, MAX(number) AS number FROM live WHERE seq <= ? GROUP BY event) AS dropped
+             WHERE id = dropped.event",
+            "DELETE FROM live WHERE seq <= ?",
+        ] {
+            sqlx::query(sql).bind(last).execute(&mut *tx).await?;
+        }
         tx.commit().await?;
         Ok(oldest.len() as i64 == BATCH)
     }

@@ -91,8 +91,8 @@ impl Catalog {
         rows.iter().map(|row| id_column!(row, "id", EventId)).collect()
     }
 
-    /// Records that an event is being deleted, before anything of it goes: it takes no photos, shows guests no gallery and
-    /// looks for no faces; a key that is missing from here on is no damage; and its time has come, so that the server
+    /// Records that an event is being deleted, before anything of it goes: it takes no photos and lets nobody in, whether
+    /// they were there or come new; no faces are looked for; a key that is missing from here on is no damage; and its time has come, so that the server
     /// itself goes on where a deletion stopped.
     ///
     /// # Errors
@@ -102,9 +102,10 @@ impl Catalog {
         sqlx::query(
             "UPDATE events SET policy = 'off', gallery_open = 0, closed_at = COALESCE(closed_at, ?),
                  faces_erased_at = COALESCE(faces_erased_at, ?), photos_until = MIN(COALESCE(photos_until, ?), ?),
-                 version = version + 1
+                 deleting_at = COALESCE(deleting_at, ?), version = version + 1
              WHERE id = ?",
         )
+        .bind(now)
         .bind(now)
         .bind(now)
         .bind(now)

@@ -167,7 +167,7 @@ async fn list(data: DataArg) -> anyhow::Result<()> {
 
 async fn change(which: Which, change: EventChange) -> anyhow::Result<()> {
     let site = Site::open(&folder(which.data)?).await?;
-    let there = site.catalog.change_event(which.event, &change).await?;
+    let there = site.catalog.change_event(which.event, &change, None).await?;
     site.close().await;
     if there { Ok(()) } else { bail!("there is no event {}", which.event) }
 }

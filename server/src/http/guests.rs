@@ -23,7 +23,7 @@ use super::bytes;
 use super::client::Client;
 use super::problem::{ApiError, ApiResult};
 use super::uploads::{answer, pieces, shared};
-use crate::catalog::{Agreed, Event, Guest, Purpose, Reported};
+use crate::catalog::{Agreed, Event, Guest, Purpose, Reported, SESSION_MS};
 use crate::clock::{now_ms, rfc3339};
 use crate::limits::Limits;
 use crate::matching::SelfieError;
@@ -70,7 +70,8 @@ pub(crate) async fn open_session(app: &App, client: &Client, code: &JoinCode) ->
     let guest = GuestId::random().map_err(ApiError::internal)?;
     app.catalog.create_guest(guest, event.id, &secret.hash()).await?;
     let secure = if app.base_url(client).starts_with("https://") { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={}; Path=/; Max-Age=7776000; HttpOnly; SameSite=Lax{secure}", secret.reveal());
+    let cookie =
+        format!("{COOKIE}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}", secret.reveal(), SESSION_MS / 1000);
     Ok((event.name, HeaderValue::from_str(&cookie).map_err(ApiError::internal)?))
 }
 

@@ -1,5 +1,8 @@
-//! `GET /api/live`: server-sent events from the durable log. Each has the log's id; who reconnects with `Last-Event-ID`
-//! hears what was missed, whichever process answers.
+//! `GET /api/live`: server-sent events from the durable log. Each has its id in the event's log; who reconnects with
+//! `Last-Event-ID` hears what was missed, whichever process answers.
+//!
+//! Invariant: a stream lasts no longer than what its listener was let in under. When a token or a session ends, or the
+//! event changes its terms, it ends; who still may comes again.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -10,17 +13,17 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use findme_common::GuestId;
 use findme_common::protocol::{Code, LiveEvent, LiveKind, live_event, path};
 use futures_util::Stream;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 
 use super::App;
 use super::auth::Viewer;
 use super::crowd::Place;
 use super::problem::ApiError;
-use crate::catalog::{Audience, LiveEntry};
+use crate::catalog::{Audience, Listens, LiveEntry, Standing};
 use crate::metrics::Open;
 
 /// A comment this often keeps proxies and phones from giving the connection up.
@@ -54,9 +57,12 @@ pub(crate) async fn live(
     let too_many = || ApiError::new(Code::TooManyRequests).detail("close other tabs").header("retry-after", 30);
     let place = app.listeners.enter(who, app.limits.max_listeners).ok_or_else(too_many)?;
     let open = (place, crate::metrics::get().listener());
-    // Subscribed before the table is read: what comes in between is in one of the two.
-    let news = app.live.subscribe();
-    let bounds = app.catalog.live_bounds().await?;
+    // Subscribed before anything is read: what comes in between is in one of the two.
+    let (news, changes) = (app.live.subscribe(), app.live.standing());
+    let refused = || ApiError::new(if matches!(who, Listens::Guest(_)) { Code::NotJoined } else { Code::TokenRefused });
+    let terms = app.catalog.standing_of(who).await?.ok_or_else(refused)?;
+    let let_in = LetIn { who, terms, changes, until: Instant::now() + HEARTBEAT };
+    let bounds = app.catalog.live_bounds(viewer.event()).await?;
     let greetings = [live_event::RESET, live_event::HELLO];
     let (after, greetings) = match headers.get("last-event-id").map(|value| value.to_str().unwrap_or("").parse()) {
         Some(Ok(after)) if bounds.continues(after) => (after, &greetings[1..]),
@@ -64,7 +70,7 @@ pub(crate) async fn live(
         None => (bounds.end, &greetings[1..]),
     };
     let (waiting, greetings) = (VecDeque::new(), greetings.to_vec());
-    let listener = Listener { app, viewer, news, after, waiting, replay: true, greetings, _open: open };
+    let listener = Listener { app, viewer, let_in, news, after, waiting, replay: true, greetings, _open: open };
     let events = Sse::new(stream(listener)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     let mut response = events.into_response();
     let headers = response.headers_mut();
@@ -78,6 +84,7 @@ pub(crate) async fn live(
 struct Listener {
     app: Arc<App>,
     viewer: Viewer,
+    let_in: LetIn,
     news: broadcast::Receiver<LiveEntry>,
     /// Everything up to here was told or is not for this viewer.
     after: i64,
@@ -90,11 +97,14 @@ struct Listener {
     _open: (Place<Listens>, Open),
 }
 
-/// Who listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Listens {
-    Machine(i64),
-    Guest(GuestId),
+/// Under what somebody listens.
+struct LetIn {
+    who: Listens,
+    terms: Standing,
+    /// Says when to look again.
+    changes: watch::Receiver<i64>,
+    /// To be looked at again then at the latest: sessions also end by themselves.
+    until: Instant,
 }
 
 impl Listener {
@@ -113,11 +123,27 @@ impl Listener {
         }
     }
 
-    /// The next entry for this viewer; `None` when the server stops or the table cannot be read (the client comes again).
+    /// Whether the listener may go on; looked up only when there is a reason to.
+    async fn may_go_on(&mut self) -> bool {
+        let let_in = &mut self.let_in;
+        // A sender that is gone says nothing any more: then the time alone counts.
+        if !let_in.changes.has_changed().unwrap_or(false) && Instant::now() < let_in.until {
+            return true;
+        }
+        let_in.changes.mark_unchanged();
+        let_in.until = Instant::now() + HEARTBEAT;
+        matches!(self.app.catalog.standing_of(let_in.who).await, Ok(Some(terms)) if terms == let_in.terms)
+    }
+
+    /// The next entry for this viewer; `None` when they may not listen any more, the server stops or the table cannot be
+    /// read (the client comes again).
     async fn next(&mut self) -> Option<LiveEntry> {
         loop {
+            if !self.may_go_on().await {
+                return None;
+            }
             if let Some(entry) = self.waiting.pop_front() {
-                self.after = entry.seq;
+                self.after = entry.number;
                 if self.hears(&entry) {
                     return Some(entry);
                 }
@@ -127,14 +153,23 @@ impl Listener {
                 let read = self.app.catalog.live_of_event_after(self.viewer.event(), self.after, BATCH).await.ok()?;
                 self.replay = read.len() == BATCH as usize;
                 self.waiting = read.into();
+                // What was read may be newer than the last word about who may listen.
+                self.let_in.until = Instant::now();
                 continue;
             }
             let news = tokio::select! {
                 news = self.news.recv() => news,
+                Ok(()) = self.let_in.changes.changed() => {
+                    self.let_in.until = Instant::now();
+                    continue;
+                }
+                () = tokio::time::sleep_until(self.let_in.until) => continue,
                 () = self.app.shutdown.cancelled() => return None,
             };
             match news {
-                Ok(entry) if entry.seq > self.after => self.waiting.push_back(entry),
+                Ok(entry) if entry.event == self.viewer.event() && entry.number > self.after => {
+                    self.waiting.push_back(entry);
+                }
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => self.replay = true,
                 Err(RecvError::Closed) => return None,
@@ -152,7 +187,7 @@ fn stream(listener: Listener) -> impl Stream<Item = Result<Event, Infallible>> {
         }
         let entry = listener.next().await?;
         let data = serde_json::to_string(&LiveEvent { kind: entry.kind, photo: entry.photo }).unwrap_or_default();
-        let event = Event::default().id(entry.seq.to_string()).event(entry.kind.as_str()).data(data);
+        let event = Event::default().id(entry.number.to_string()).event(entry.kind.as_str()).data(data);
         Some((Ok(event), listener))
     })
 }

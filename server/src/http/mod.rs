@@ -40,7 +40,6 @@ pub(crate) use client::Client;
 pub use client::Network;
 pub(crate) use crowd::Crowd;
 pub(crate) use guests::selfie_units;
-pub(crate) use live::Listens;
 use problem::ApiError;
 pub(crate) use rates::Rates;
 pub(crate) use tls::Tls;
@@ -51,7 +50,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::Site;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Listens};
 use crate::limits::Limits;
 use crate::live::Live;
 use crate::matching::Matching;

@@ -20,7 +20,7 @@ use super::auth::Operator;
 use super::client::Client;
 use super::problem::{ApiError, ApiResult};
 use crate::NewEvent;
-use crate::catalog::{Actor, Event, PhotoFilter, is_understood};
+use crate::catalog::{Actor, CatalogError, Event, PhotoFilter, is_understood};
 use crate::clock::rfc3339;
 use crate::retention;
 
@@ -37,6 +37,12 @@ fn read<T>(body: Body<T>) -> Result<T, ApiError> {
 fn check_name(name: &str) -> Result<(), ApiError> {
     let fits = !name.trim().is_empty() && name.chars().count() <= 200 && !name.chars().any(char::is_control);
     if fits { Ok(()) } else { Err(ApiError::bad("a name is 1 to 200 characters")) }
+}
+
+/// Nobody looks for faces by leaving something out.
+fn attestation_required() -> ApiError {
+    let states = format!("\"attested\": true states: {}; without faces: \"policy\": \"off\"", retention::ATTESTED);
+    ApiError::new(Code::AttestationRequired).detail(states)
 }
 
 async fn event(app: &App, id: &str) -> Result<Event, ApiError> {
@@ -57,8 +63,8 @@ async fn event(app: &App, id: &str) -> Result<Event, ApiError> {
 pub(crate) async fn create(app: State<Arc<App>>, _: Operator, client: Client, body: Body<EventRequest>) -> ApiResult {
     let request = read(body)?;
     check_name(&request.name)?;
-    if request.policy == Policy::Attested && request.attested == Some(false) {
-        return Err(ApiError::bad(format!("the policy «attested» states: {}", retention::ATTESTED)));
+    if request.policy == Policy::Attested && request.attested != Some(true) {
+        return Err(attestation_required());
     }
     let (faces_days, photos_days) =
         (request.faces_days.unwrap_or(retention::FACES_DAYS), request.photos_days.unwrap_or(retention::PHOTOS_DAYS));
@@ -126,8 +132,12 @@ pub(crate) async fn change(
     if change.faces == Some(true) && event.faces_erased_at.is_some() {
         return Err(ApiError::bad("the faces of this event were erased for good"));
     }
-    app.catalog.change_event(event.id, &change).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let states = change.faces == Some(true) && !event.faces;
+    if states && change.attested != Some(true) {
+        return Err(attestation_required());
+    }
+    let changed = app.catalog.change_event(event.id, &change, states.then_some(retention::ATTESTED_VERSION)).await?;
+    if changed { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::new(Code::NotFound)) }
 }
 
 /// `DELETE /api/admin/events/{id}`: with everything. The key goes first: from then on no copy of the vectors, wherever it
@@ -178,7 +188,11 @@ pub(crate) async fn create_token(
     let TokenRequest { label } = read(body)?;
     check_name(&label)?;
     let event = event(&app, &id).await?;
-    let token = app.site.create_photographer_token(event.id, &label).await.map_err(ApiError::internal)?;
+    let token = app.site.create_photographer_token(event.id, &label).await;
+    let token = token.map_err(|error| match error.downcast::<CatalogError>() {
+        Ok(error) => error.into(),
+        Err(error) => ApiError::internal(error),
+    })?;
     Ok((StatusCode::CREATED, NO_STORE, Json(TokenCreated { photographer_token: token.reveal() })).into_response())
 }
 

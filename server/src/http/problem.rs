@@ -79,6 +79,7 @@ fn meaning(code: Code) -> (u16, &'static str, bool) {
         Code::NotAPicture => (422, "The picture cannot be read", false),
         Code::NoFace => (422, "No face can be seen", false),
         Code::ManyFaces => (422, "Several faces can be seen", false),
+        Code::AttestationRequired => (422, "Looking for faces needs a statement first", false),
         Code::ConsentRequired => (403, "Consent is needed first", false),
         Code::FacesUnavailable => (503, "Face search is not available", false),
         Code::EventClosed => (403, "The event takes no more photos", false),

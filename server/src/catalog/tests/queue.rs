@@ -190,17 +190,17 @@ async fn the_live_log_is_cut_by_age_and_says_from_where_it_goes_on() {
     for n in 0..4 {
         world.receive(&format!("photo {n}"), None).await;
     }
-    let bounds = world.catalog.live_bounds().await.unwrap();
+    let bounds = world.catalog.live_bounds(world.event).await.unwrap();
     assert!(bounds.continues(0) && bounds.continues(bounds.end) && !bounds.continues(bounds.end + 1));
     world.sql("UPDATE live SET at = 1000 WHERE seq <= 3").await;
     assert!(!world.catalog.trim_live(1000).await.unwrap(), "as old as allowed stays");
-    assert_eq!(world.catalog.live_bounds().await.unwrap(), bounds);
+    assert_eq!(world.catalog.live_bounds(world.event).await.unwrap(), bounds);
     assert!(!world.catalog.trim_live(1001).await.unwrap());
-    let cut = world.catalog.live_bounds().await.unwrap();
+    let cut = world.catalog.live_bounds(world.event).await.unwrap();
     assert_eq!((cut.start, cut.end), (3, bounds.end));
     assert!(!cut.continues(2) && cut.continues(3));
     assert_eq!(world.catalog.live_of_event_after(world.event, 0, 10).await.unwrap().len(), 1);
     // What is erased at the end does not take its ids back.
     world.sql("DELETE FROM live").await;
-    assert_eq!(world.catalog.live_bounds().await.unwrap(), cut);
+    assert_eq!(world.catalog.live_bounds(world.event).await.unwrap(), cut);
 }

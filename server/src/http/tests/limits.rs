@@ -8,6 +8,9 @@ fn rate(text: &str) -> Rate {
     text.parse().unwrap()
 }
 
+/// An event without faces.
+const NEW: &str = "{\"name\":\"x\",\"policy\":\"off\"}";
+
 async fn bench(limits: Limits) -> Bench {
     Bench::with(|config| Config { limits, ..config }).await
 }
@@ -144,7 +147,7 @@ async fn what_is_too_large_is_refused_before_it_is_read() {
 async fn the_reserve_of_the_disk_is_not_touched() {
     let bench = bench(Limits { disk_reserve: Bytes(1 << 60), ..Limits::default() }).await;
     let operator = format!("Bearer {}", bench.operator);
-    let created = bench.ask("POST", "/api/admin/events", Some(("authorization", &operator)), "{\"name\":\"x\"}").await;
+    let created = bench.ask("POST", "/api/admin/events", Some(("authorization", &operator)), NEW).await;
     let photographer = format!("Bearer {}", created.json::<EventCreated>().photographer_token);
     let upload = Request::post("/api/uploads")
         .header("authorization", &photographer)
@@ -185,7 +188,7 @@ async fn only_a_named_proxy_says_who_the_client_is_and_how_it_came() {
     for (address, link, secure) in
         [("10.0.0.1", "https://photos.example/e/", true), ("203.0.113.1", "http://inside:8420/e/", false)]
     {
-        let created = ask_from(&bench, address, &said, "POST", "/api/admin/events", "{\"name\":\"x\"}").await;
+        let created = ask_from(&bench, address, &said, "POST", "/api/admin/events", NEW).await;
         assert_eq!(created.headers["x-request-id"] == "of-the-proxy", secure);
         let created: EventCreated = created.json();
         assert!(created.guest_link.starts_with(link), "{}", created.guest_link);
@@ -194,7 +197,7 @@ async fn only_a_named_proxy_says_who_the_client_is_and_how_it_came() {
         assert_eq!(joined.headers[header::SET_COOKIE].to_str().unwrap().contains("; Secure"), secure);
     }
     let forged = [("authorization", &*operator), ("host", "evil.example/\"><x")];
-    let created = ask_from(&bench, "203.0.113.1", &forged, "POST", "/api/admin/events", "{\"name\":\"x\"}").await;
+    let created = ask_from(&bench, "203.0.113.1", &forged, "POST", "/api/admin/events", NEW).await;
     assert!(created.json::<EventCreated>().guest_link.starts_with("http://localhost/e/"));
 }
 

@@ -1,0 +1,65 @@
+//! Whether somebody who was let in may stay: sessions and tokens end, events close and go, whoever does it.
+
+use findme_common::GuestId;
+use sqlx::Row;
+
+use super::guests::SESSION_MS;
+use super::{Catalog, Result};
+use crate::clock::now_ms;
+
+/// Somebody with an open stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Listens {
+    /// A machine, by the row of its token.
+    Machine(i64),
+    /// A guest.
+    Guest(GuestId),
+}
+
+/// What somebody was let in under. When it differs from before, they have to ask anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    closed: bool,
+    gallery_open: bool,
+    /// When the guest erased themselves the last time.
+    erased_at: Option<i64>,
+}
+
+impl Catalog {
+    /// A number that grows whenever somebody may have lost their standing, by whichever process. The schema's triggers
+    /// count, so that nobody who revokes, erases, closes or deletes has to think of it.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn standing(&self) -> Result<i64> {
+        Ok(sqlx::query("SELECT changes FROM standing").fetch_one(&self.readers).await?.try_get(0)?)
+    }
+
+    /// What somebody is let in under now; `None` when they are not any more.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn standing_of(&self, who: Listens) -> Result<Option<Standing>> {
+        let row = match who {
+            Listens::Machine(token) => sqlx::query(
+                "SELECT closed_at IS NOT NULL AS closed, gallery_open, NULL AS erased_at
+                 FROM photographer_tokens t JOIN events e ON e.id = t.event
+                 WHERE t.id = ? AND revoked_at IS NULL AND deleting_at IS NULL",
+            )
+            .bind(token),
+            Listens::Guest(guest) => sqlx::query(
+                "SELECT closed_at IS NOT NULL AS closed, gallery_open, erased_at
+                 FROM guests g JOIN events e ON e.id = g.event
+                 WHERE g.id = ? AND deleting_at IS NULL AND g.created_at > ?",
+            )
+            .bind(guest.as_bytes().to_vec())
+            .bind(now_ms() - SESSION_MS),
+        };
+        let Some(row) = row.fetch_optional(&self.readers).await? else { return Ok(None) };
+        Ok(Some(Standing {
+            closed: row.try_get("closed")?,
+            gallery_open: row.try_get("gallery_open")?,
+            erased_at: row.try_get("erased_at")?,
+        }))
+    }
+}
