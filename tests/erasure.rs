@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use findme_common::PhotoId;
-use findme_common::protocol::{
-    Changed, Code, ErasureReceipt, EventItem, NeverMatched, PhotoList, ReindexRequest, header,
-};
+use findme_common::protocol::{Changed, Code, ErasureReceipt, EventItem, PhotoList, ReindexRequest, header};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
@@ -126,7 +124,7 @@ async fn erased_vectors_are_in_no_file() {
     let request = guest.request(Method::POST, "/api/never-match?consent=yes").header("content-type", "image/jpeg");
     let answer = request.body(selfie.clone()).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
-    assert_eq!(answer.json::<NeverMatched>().await.unwrap().faces, 3);
+    assert_eq!(answer.json::<serde_json::Value>().await.unwrap(), serde_json::json!({ "state": "active" }), "no count");
     let left: Vec<Vec<u8>> = ask(&server, "SELECT vector FROM faces").await;
     let gone: Vec<Vec<u8>> = faces.into_iter().filter(|face| !left.contains(face)).collect();
     assert_eq!((left.len(), gone.len()), (1, 3));
@@ -150,7 +148,7 @@ async fn delete_the_event(server: &Server, event: &Event) {
     let data = server.data();
     upload(event, 5000, b"the beginning of a photo".to_vec()).await;
     let mut secrets: Vec<Vec<u8>> = Vec::new();
-    for table in ["faces", "enrolments", "suppressions"] {
+    for table in ["faces", "enrolments", "suppression_vectors"] {
         let sealed: Vec<Vec<u8>> = ask(server, &format!("SELECT vector FROM {table}")).await;
         assert_eq!(sealed.len(), 1, "{table}");
         secrets.extend(sealed);
@@ -268,5 +266,46 @@ async fn faces_and_then_the_event_go_by_themselves_when_their_time_has_come() {
     .await;
     assert_eq!(guest.get("/api/all-photos").await.status(), StatusCode::UNAUTHORIZED);
     assert_nothing_left(&server, &secrets).await;
+    server.assert_no_faults();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_makes_another_guest_unfindable_with_their_picture() {
+    let (Some(people), Some(models)) = (asset("photos/people"), asset("models")) else { return };
+    let (server, event) = party(&models, &people).await;
+    let (guest, stranger) = (event.guest().await, event.guest().await);
+    let selfie = std::fs::read(people.join("obama/obama2.jpg")).unwrap();
+    assert_eq!(guest.selfie(selfie).await.unwrap().you.len(), 2);
+    let found = async || guest.get("/api/my-photos").await.json::<PhotoList>().await.unwrap().photos.len();
+    let never = async |picture: &str| {
+        let request =
+            stranger.request(Method::POST, "/api/never-match?consent=yes").header("content-type", "image/jpeg");
+        let answer = request.body(std::fs::read(people.join(picture)).unwrap()).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.json::<serde_json::Value>().await.unwrap()
+    };
+    // Another picture of the guest, found somewhere.
+    assert_eq!(never("obama/obama3.jpg").await, serde_json::json!({ "state": "held" }), "nothing else is told");
+    assert!(stranger.held().await.never_match_held);
+    assert_eq!(found().await, 2, "it is not applied");
+
+    let path = format!("/api/admin/events/{}/suppressions", event.id);
+    let listed = operator(&server, Method::GET, &path).send().await.unwrap().json::<serde_json::Value>().await.unwrap();
+    let keys: Vec<&String> = listed[0].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["by_session", "given_at", "id", "state"], "never the picture or the vector");
+    assert_eq!((&listed[0]["state"], listed.as_array().unwrap().len()), (&"held".into(), 1));
+    let one = format!("{path}/{}", listed[0]["id"]);
+    let confirmed = operator(&server, Method::POST, &format!("{one}/confirm")).send().await.unwrap();
+    assert_eq!(confirmed.status(), StatusCode::NO_CONTENT);
+    assert_eq!(found().await, 0);
+    assert_eq!(count(&server, "suppressed_faces").await, 2);
+
+    // Lifted again, they are found without anybody's help.
+    let lifted = operator(&server, Method::DELETE, &one).send().await.unwrap();
+    assert_eq!(lifted.status(), StatusCode::NO_CONTENT);
+    wait_for("the photos to be indexed again", async || (found().await == 2).then_some(())).await;
+    assert_eq!(count(&server, "photos WHERE index_runs = 2").await, 2, "only the photos that lost a face");
+    // Whoever is no guest here is not held.
+    assert_eq!(never("biden/biden.jpg").await, serde_json::json!({ "state": "active" }));
     server.assert_no_faults();
 }

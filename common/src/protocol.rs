@@ -5,7 +5,8 @@ mod admin;
 mod attention;
 
 pub use admin::{
-    EventChange, EventCreated, EventItem, EventRequest, Policy, TokenCreated, TokenItem, TokenRequest, Until,
+    EventChange, EventCreated, EventItem, EventRequest, Policy, SuppressionItem, TokenCreated, TokenItem, TokenRequest,
+    Until,
 };
 pub use attention::{AttentionItem, AttentionList, ReindexRequest, RetryRequest};
 
@@ -395,6 +396,12 @@ pub struct ErasureReceipt {
     pub matches: u64,
     /// Consents that were recorded (the record of the consent ends with it).
     pub consents: u64,
+    /// Whether «never match me» stays in force, with the measurement that it takes: it ends when it is lifted.
+    #[serde(default)]
+    pub never_matched: bool,
+    /// Whether the wish for it still waits for the organiser.
+    #[serde(default)]
+    pub never_match_held: bool,
     /// When, RFC 3339 in UTC.
     pub erased_at: String,
 }
@@ -416,14 +423,47 @@ pub struct Held {
     /// Whether faces like the guest's are dropped as soon as they are found.
     #[serde(default)]
     pub never_matched: bool,
+    /// Whether the guest asked for that and the organiser has to look at it first.
+    #[serde(default)]
+    pub never_match_held: bool,
 }
 
 /// Answer of `POST /api/never-match`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NeverMatched {
-    /// Faces in photos of the event that were like the guest's and are searchable no more.
-    pub faces: u64,
+    /// Whether it is in force. Nothing is told of what was found.
+    pub state: SuppressionState,
+}
+
+/// What became of the wish never to be matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum SuppressionState {
+    /// In force.
+    Active,
+    /// The organiser looks at it before it takes effect.
+    Held,
+}
+
+impl SuppressionState {
+    /// The word on the wire and in the catalogue.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Held => "held",
+        }
+    }
+}
+
+impl std::str::FromStr for SuppressionState {
+    type Err = crate::token::Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = [Self::Active, Self::Held].into_iter().find(|word| word.as_str() == text);
+        found.ok_or(crate::token::Malformed("state (active or held)"))
+    }
 }
 
 /// One open report in `GET /api/photos/reports`: a guest wants this photo taken down.

@@ -55,6 +55,8 @@ CREATE TABLE suppression_vectors (
     pack        TEXT NOT NULL,
     -- Sealed with the event's key.
     vector      BLOB NOT NULL,
+    -- 1: of a face that was dropped by its place, not of the guest's own picture.
+    carried     INTEGER NOT NULL DEFAULT 0,
     -- 1: the faces like it that were stored before it are gone.
     applied     INTEGER NOT NULL DEFAULT 0
 ) STRICT;

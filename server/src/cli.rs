@@ -4,6 +4,7 @@ mod again;
 mod event;
 mod models;
 mod serve;
+mod suppression;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use again::{ReindexArgs, RematchArgs};
 use event::{EventCommand, TokenCommand};
 use models::ModelsCommand;
 use serve::ServeArgs;
+use suppression::SuppressionCommand;
 use upkeep::{BackupArgs, CheckArgs, RestoreArgs, SupportArgs};
 
 /// Stores an event's photos, finds the faces in them, lets each guest find theirs.
@@ -51,6 +53,9 @@ enum Command {
     /// Tokens of the machines that upload.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// People who are never matched.
+    #[command(subcommand)]
+    Suppression(SuppressionCommand),
     /// Face models.
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -115,6 +120,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve::serve(*args).await,
         Command::Event(command) => event::event(command).await,
         Command::Token(command) => event::token(command).await,
+        Command::Suppression(command) => suppression::suppression(command).await,
         Command::Models(command) => models::models(command).await,
         Command::Reindex(args) => again::reindex(args).await,
         Command::Rematch(args) => again::rematch(args).await,

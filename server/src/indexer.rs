@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{
-    Catalog, CatalogError, Claim, GuestEnrolment, Indexed, JobOutcome, Matcher, NewFace, RENEW_EVERY, Trouble,
+    Catalog, CatalogError, Claim, GuestEnrolment, Indexed, JobOutcome, Matcher, NewFace, RENEW_EVERY, Suppressed,
+    Trouble,
 };
 use crate::cpu::{CpuPool, GivenUp};
 use crate::face::{Embedding, Face, Pack, Purpose, Timings};
@@ -87,7 +88,7 @@ impl Indexer {
         let start = Instant::now();
         let guests = self.matching.guests_in(claim.event, &embeddings).await;
         let find = |enrolments: &[GuestEnrolment], unwanted: &[bool]| guests.find(enrolments, unwanted);
-        let unwanted = |suppressed: &[Vec<u8>]| self.matching.unwanted(claim.event, &embeddings, suppressed);
+        let unwanted = |suppressed: &[Suppressed]| self.matching.likeness(claim.event, &embeddings, suppressed);
         let matcher = Matcher { pack: guests.pack(), find: &find, unwanted: &unwanted };
         if !self.record(&claim, &outcome, &matcher).await? {
             tracing::warn!(photo = %claim.photo, "the lease was lost; the photo is another's, or gone");

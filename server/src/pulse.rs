@@ -41,11 +41,19 @@ impl Pulse {
             if self.changed(&mut changes).await {
                 self.live.wake();
                 self.work.notify_one();
+                self.apply_suppressions().await;
             }
             if forgot.elapsed() > FORGET_EVERY {
                 forgot = Instant::now();
                 self.vault.forget_destroyed().into_iter().for_each(|event| self.matching.forget(event));
             }
+        }
+    }
+
+    /// Faces that are never to be matched go, whoever said so: another process, or a vector that was carried over.
+    async fn apply_suppressions(&self) {
+        if let Err(error) = self.matching.apply_suppressions().await {
+            tracing::warn!(%error, "faces that are never to be matched are still there");
         }
     }
 

@@ -101,7 +101,7 @@ function start() {
       [say("held-vectors"), [number(body.enrolments)]],
       [say("held-consents"), consents.length ? consents : [say("none")]],
       [say("held-matches"), [number(body.matches.length)]],
-      [say("held-never"), [say(body.never_matched ? "yes" : "no")]],
+      [say("held-never"), [say(body.never_matched ? "yes" : body.never_match_held ? "held-never-held" : "no")]],
     ]);
     part("held").hidden = false;
     part("show-held").setAttribute("aria-expanded", "true");
@@ -131,6 +131,8 @@ function start() {
       [say("erased-consents"), [number(receipt.consents)]],
       [say("erased-matches"), [number(receipt.matches)]],
       [say("erased-at"), [moment(receipt.erased_at)]],
+      ...(receipt.never_matched ? [[say("held-never"), [say("erased-never")]]] : []),
+      ...(receipt.never_match_held ? [[say("held-never"), [say("held-never-held")]]] : []),
     ]);
     part("receipt").hidden = false;
     scrollTo(0, 0);

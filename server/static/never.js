@@ -2,7 +2,7 @@
 
 import { liftNeverMatch, neverMatch } from "./api.js";
 import { shrink } from "./picture.js";
-import { count, language, say } from "./say.js";
+import { language, say } from "./say.js";
 
 const part = (id) => document.getElementById(id);
 
@@ -33,9 +33,12 @@ export function neverForm(done) {
     }
   }
 
-  function set(on) {
-    part("never-on").hidden = !on;
-    part("never-open").hidden = on;
+  /** What became of the wish: `active`, `held`, or nothing. */
+  function set(state) {
+    part("never-on").hidden = !state;
+    part("never-open").hidden = !!state;
+    part("never-active").hidden = state !== "active";
+    part("never-held").hidden = state !== "held";
   }
 
   part("never-open").addEventListener("click", () => show(true));
@@ -60,14 +63,14 @@ export function neverForm(done) {
       return;
     }
     show(false);
-    set(true);
-    part("never-said").textContent = count("never-done", answer.body.faces);
+    set(answer.body.state);
+    part("never-said").textContent = say("never-done");
     part("never-on").scrollIntoView({ block: "center" });
     done();
   });
   part("never-lift").addEventListener("click", async () => {
     const answer = await liftNeverMatch();
     part("never-said").textContent = answer.code === "ok" ? "" : say("failed");
-    if (answer.code === "ok") set(false);
+    if (answer.code === "ok") set(null);
   });
 }

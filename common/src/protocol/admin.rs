@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Counts;
+use super::{Counts, SuppressionState};
 use crate::id::EventId;
 
 /// Body of `POST /api/admin/events`.
@@ -133,6 +133,21 @@ pub struct EventChange {
     pub faces_until: Option<Until>,
     /// When the server itself deletes the event.
     pub photos_until: Option<Until>,
+}
+
+/// One entry of `GET /api/admin/events/{id}/suppressions`: somebody is never to be matched. Never the picture, what was
+/// measured, or who it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SuppressionItem {
+    /// Names it when it is lifted or confirmed.
+    pub id: i64,
+    /// When it was asked for, RFC 3339 in UTC.
+    pub given_at: String,
+    /// Whether the session that asked for it is still there: its guest can lift it too.
+    pub by_session: bool,
+    /// Whether it is in force.
+    pub state: SuppressionState,
 }
 
 /// One machine in `GET /api/admin/events/{id}/tokens`. The token itself is never shown again.

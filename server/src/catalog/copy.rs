@@ -10,10 +10,13 @@ use super::{Catalog, CatalogError, Result};
 use crate::store::{private_dir, sync_dir};
 
 /// Rows that no copy keeps. A copy may be of an older schema that lacks some of these tables.
-const DROPPED: [(&str, &str); 5] = [
+const DROPPED: [(&str, &str); 6] = [
     ("faces", "DELETE FROM faces"),
     ("enrolments", "DELETE FROM enrolments"),
-    ("suppressions", "DELETE FROM suppressions"),
+    ("suppression_vectors", "DELETE FROM suppression_vectors"),
+    // Where faces were dropped is no measurement: by it they are dropped again. One that knows no place knows nothing
+    // more; those of the schemas before had a vector each.
+    ("suppressions", "DELETE FROM suppressions WHERE id NOT IN (SELECT suppression FROM suppressed_faces)"),
     ("live", "DELETE FROM live WHERE guest IS NOT NULL"),
     ("uploads", "DELETE FROM uploads WHERE complete = 0"),
 ];
@@ -31,7 +34,9 @@ pub(crate) async fn copy_without_faces(from: &Path, to: &Path) -> Result<()> {
     sqlx::query("VACUUM INTO ?").bind(name).execute(&mut source).await?;
     source.close().await?;
     let mut copy = options(to).journal_mode(SqliteJournalMode::Delete).pragma("secure_delete", "ON").connect().await?;
+    let knows_places = has_table(&mut copy, "suppressed_faces").await?;
     for (table, sql) in DROPPED {
+        let sql = if table == "suppressions" && !knows_places { "DELETE FROM suppressions" } else { sql };
         if has_table(&mut copy, table).await? {
             sqlx::query(sql).execute(&mut copy).await?;
         }

@@ -7,7 +7,7 @@ use findme_common::protocol::LiveKind;
 use findme_common::{EventId, GuestId, PhotoId};
 use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Audience, Catalog, CatalogError, GuestEnrolment, NewFace, Result, id_column};
+use super::{Audience, Catalog, CatalogError, GuestEnrolment, Likeness, NewFace, Result, Suppressed, id_column};
 use crate::clock::now_ms;
 use crate::picture::location::Patches;
 
@@ -62,8 +62,8 @@ pub(crate) struct Indexed {
 /// From the enrolments of an event to the guests among them who match.
 pub(crate) type FindGuests<'a> = dyn Fn(&[GuestEnrolment], &[bool]) -> Vec<(GuestId, LiveKind)> + Sync + 'a;
 
-/// From the sealed vectors of people who are never matched to whether each face is one of theirs.
-pub(crate) type FindUnwanted<'a> = dyn Fn(&[Vec<u8>]) -> Vec<bool> + Sync + 'a;
+/// From people who are never matched to whether each face is one of theirs.
+pub(crate) type FindUnwanted<'a> = dyn Fn(&[Suppressed]) -> Vec<Likeness> + Sync + 'a;
 
 /// Finds the guests who are in the photo that is being completed.
 pub(crate) struct Matcher<'a> {
@@ -71,7 +71,7 @@ pub(crate) struct Matcher<'a> {
     pub(crate) pack: &'a str,
     /// Which of these enrolments the photo's faces match, and how surely; faces that are marked do not count.
     pub(crate) find: &'a FindGuests<'a>,
-    /// Which of the photo's faces nobody may find, in the order of the outcome's faces.
+    /// Whose of these people the photo's faces are, in the order of the outcome's faces.
     pub(crate) unwanted: &'a FindUnwanted<'a>,
 }
 
@@ -247,13 +247,8 @@ impl Catalog {
         match outcome {
             JobOutcome::Indexed(indexed, faces) => {
                 set_pictures(&mut tx, claim, indexed).await?;
-                let unwanted = match faces.first() {
-                    // Read in this transaction: who asks never to be matched from here on has these faces removed.
-                    Some(face) => {
-                        (matcher.unwanted)(&super::suppressions::of_event(&mut tx, claim.event, &face.pack).await?)
-                    }
-                    None => Vec::new(),
-                };
+                // Read in this transaction: who asks never to be matched from here on has these faces removed.
+                let unwanted = super::suppressions::drop_unwanted(&mut tx, claim, faces, matcher.unwanted).await?;
                 super::faces::replace(&mut tx, claim, faces, &unwanted).await?;
                 let first = set_indexed(&mut tx, claim.seq).await?;
                 delete(&mut tx, claim.seq).await?;

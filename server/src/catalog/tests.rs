@@ -63,9 +63,13 @@ impl World {
 
     async fn complete(&self, claim: &Claim, outcome: &JobOutcome) -> Result<bool> {
         let nobody = |_: &[GuestEnrolment], _: &[bool]| Vec::new();
-        let unwanted = |suppressed: &[Vec<u8>]| match outcome {
+        let unwanted = |suppressed: &[Suppressed]| match outcome {
             // A stand-in for likeness: the same bytes.
-            JobOutcome::Indexed(_, faces) => faces.iter().map(|face| suppressed.contains(&face.vector)).collect(),
+            JobOutcome::Indexed(_, faces) => {
+                let whose = |face: &NewFace| suppressed.iter().find(|person| person.vectors.contains(&face.vector));
+                let likeness = |face| whose(face).map_or(Likeness::Nobody, |person| Likeness::Of(person.id));
+                faces.iter().map(likeness).collect()
+            }
             _ => Vec::new(),
         };
         self.catalog.complete_job(claim, outcome, &Matcher { pack: "pack", find: &nobody, unwanted: &unwanted }).await

@@ -223,7 +223,9 @@ impl Catalog {
             for sql in [
                 "DELETE FROM enrolments WHERE guest IN (SELECT id FROM guests WHERE event = ?)",
                 "DELETE FROM faces WHERE event = ?",
-                "DELETE FROM suppressions WHERE event = ?",
+                "DELETE FROM suppression_vectors WHERE suppression IN (SELECT id FROM suppressions WHERE event = ?)",
+                // By the places where they dropped faces, suppressions know these again.
+                "DELETE FROM suppressions WHERE event = ? AND id NOT IN (SELECT suppression FROM suppressed_faces)",
                 "UPDATE events SET face_epoch = face_epoch + 1, version = version + 1 WHERE id = ?",
                 "DELETE FROM jobs WHERE event = ?",
                 "INSERT INTO jobs (photo, event) SELECT seq, event FROM photos

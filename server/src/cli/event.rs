@@ -73,9 +73,9 @@ pub(super) enum EventCommand {
 #[derive(Debug, Args)]
 pub(super) struct Which {
     /// Id of the event.
-    event: EventId,
+    pub(super) event: EventId,
     #[command(flatten)]
-    data: DataArg,
+    pub(super) data: DataArg,
 }
 
 #[derive(Debug, Subcommand)]

@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, Multipart, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use findme_common::protocol::{
-    Changed, Code, ErasureReceipt, Held, JoinRequest, Joined, NeverMatched, SelfieResult, path,
+    Changed, Code, ErasureReceipt, Held, JoinRequest, Joined, NeverMatched, SelfieResult, SuppressionState, path,
 };
 use findme_common::{GuestId, JoinCode, Secret};
 use serde::Deserialize;
@@ -32,7 +32,7 @@ use crate::matching::SelfieError;
 pub(crate) const CONSENT_TEXT: &str = "2026-11-1";
 
 /// Version of the text of «never match me». Changing the text means changing this.
-pub(crate) const NEVER_TEXT: &str = "2026-11-1";
+pub(crate) const NEVER_TEXT: &str = "2026-11-2";
 
 /// A selfie waits this long for room in memory before its guest is asked to try again.
 const SELFIE_WAIT: Duration = Duration::from_secs(20);
@@ -129,13 +129,13 @@ pub(crate) async fn selfie(
 }
 
 /// `POST /api/never-match?consent=yes`: records the consent, then makes faces like the one in the picture findable no
-/// more.
+/// more. Nothing is told of what was found; a picture that may be another guest's is held for the operator.
 #[utoipa::path(
     post, path = path::NEVER_MATCH, tag = "guests", operation_id = "never_match",
     security(("guest" = [])),
     params(SelfieQuery),
     request_body(content((Vec<u8> = "image/jpeg"), (Vec<u8> = "application/octet-stream"), (SelfieForm = "multipart/form-data"))),
-    responses((status = 200, description = "How many faces are searchable no more", body = NeverMatched)),
+    responses((status = 200, description = "Whether it is in force, or looked at by the organiser first", body = NeverMatched)),
 )]
 pub(crate) async fn never_match(
     State(app): State<Arc<App>>,
@@ -150,7 +150,7 @@ pub(crate) async fn never_match(
     answer(result, &body).await
 }
 
-/// `DELETE /api/never-match`: lifts it. Faces that were dropped come back when their photos are indexed again.
+/// `DELETE /api/never-match`: lifts it. The photos that lost faces to it are indexed again.
 #[utoipa::path(
     delete, path = path::NEVER_MATCH, tag = "guests", operation_id = "lift_never_match",
     security(("guest" = [])),
@@ -158,6 +158,7 @@ pub(crate) async fn never_match(
 )]
 pub(crate) async fn lift_never_match(State(app): State<Arc<App>>, Session(guest): Session) -> ApiResult<Json<Changed>> {
     let lifted = app.catalog.lift_suppression(guest.event, guest.id).await?;
+    app.work.notify_one();
     Ok(Json(Changed { changed: lifted.into() }))
 }
 
@@ -218,8 +219,8 @@ async fn selfie_inner(
         }
         Purpose::Never => {
             let agreed = Agreed { text, language: &language };
-            let removed = app.matching.never_match((guest.event, guest.id), picture, query.face, agreed).await;
-            Ok(Json(NeverMatched { faces: removed.map_err(selfie_problem)? }).into_response())
+            let state = app.matching.never_match((guest.event, guest.id), picture, query.face, agreed).await;
+            Ok(Json(NeverMatched { state: state.map_err(selfie_problem)? }).into_response())
         }
     }
 }
@@ -307,7 +308,15 @@ pub(crate) async fn erase(State(app): State<Arc<App>>, Session(guest): Session) 
     let matches = app.matching.find_guest(guest.event, guest.id).await.unwrap_or_default();
     let (enrolments, consents) = app.catalog.erase_guest(guest.id).await?;
     let matches = (matches.you.len() + matches.maybe.len()) as u64;
-    Ok(Json(ErasureReceipt { enrolments, matches, consents, erased_at: rfc3339(now_ms()) }))
+    let never = app.catalog.suppression_of(guest.id).await?;
+    Ok(Json(ErasureReceipt {
+        enrolments,
+        matches,
+        consents,
+        never_matched: never == Some(SuppressionState::Active),
+        never_match_held: never == Some(SuppressionState::Held),
+        erased_at: rfc3339(now_ms()),
+    }))
 }
 
 /// `GET /api/me`: what is held about the guest who asks.
@@ -319,13 +328,15 @@ pub(crate) async fn erase(State(app): State<Arc<App>>, Session(guest): Session) 
 pub(crate) async fn me(State(app): State<Arc<App>>, Session(guest): Session) -> ApiResult<Response> {
     let event = app.catalog.event(guest.event).await?.ok_or_else(|| ApiError::new(Code::NotJoined))?;
     let found = app.matching.find_guest(guest.event, guest.id).await?;
+    let never = app.catalog.suppression_of(guest.id).await?;
     let held = Held {
         event: event.name,
         joined_at: rfc3339(guest.joined_at),
         enrolments: app.catalog.enrolments(guest.id).await?.len() as u64,
         consents: app.catalog.consents(guest.id).await?,
         matches: found.you.into_iter().chain(found.maybe).collect(),
-        never_matched: app.catalog.is_suppressed(guest.id).await?,
+        never_matched: never == Some(SuppressionState::Active),
+        never_match_held: never == Some(SuppressionState::Held),
     };
     let mut response = Json(held).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -22,6 +22,7 @@ mod patched;
 mod photographer;
 mod problem;
 mod rates;
+mod suppressions;
 mod tls;
 mod uploads;
 
@@ -138,6 +139,9 @@ fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operator::change, operator::delete))
         .routes(routes!(operator::tokens, operator::create_token))
         .routes(routes!(operator::revoke_token))
+        .routes(routes!(suppressions::list))
+        .routes(routes!(suppressions::lift))
+        .routes(routes!(suppressions::confirm))
         .routes(routes!(operator::qr_svg))
         .routes(routes!(operator::qr_png))
         .routes(routes!(guests::join))

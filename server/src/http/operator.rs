@@ -45,7 +45,7 @@ fn attestation_required() -> ApiError {
     ApiError::new(Code::AttestationRequired).detail(states)
 }
 
-async fn event(app: &App, id: &str) -> Result<Event, ApiError> {
+pub(super) async fn event(app: &App, id: &str) -> Result<Event, ApiError> {
     let nothing = || ApiError::new(Code::NotFound);
     let id: EventId = id.parse().map_err(|_| nothing())?;
     app.catalog.event(id).await?.ok_or_else(nothing)

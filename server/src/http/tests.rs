@@ -27,7 +27,6 @@ struct Bench {
     indexer: crate::indexer::Indexer,
     catalog: Catalog,
     live: crate::live::Live,
-    site: crate::Site,
     operator: String,
 }
 
@@ -63,9 +62,9 @@ impl Bench {
         let server = Server::open(change(config)).await.unwrap();
         let operator = server.first_operator_token().unwrap().reveal();
         let (indexer, catalog) = (server.indexer.clone(), server.site.catalog.clone());
-        let (live, site) = (server.live.clone(), server.site.clone());
+        let live = server.live.clone();
         let router = super::router(Arc::new(server.app(tokio_util::sync::CancellationToken::new())));
-        Self { _folder: folder, router, indexer, catalog, live, site, operator }
+        Self { _folder: folder, router, indexer, catalog, live, operator }
     }
 
     /// `who` is a header: a bearer token or a cookie.
@@ -155,7 +154,7 @@ async fn every_route_asks_who_it_is() {
     let fill = |template: &str| {
         let last = if template.starts_with("/api/uploads") { upload.to_string() } else { photo.to_string() };
         let id = if template.starts_with("/api/admin") { event.clone() } else { last };
-        template.replace("{id}", &id).replace("{token}", "999")
+        template.replace("{id}", &id).replace("{token}", "999").replace("{suppression}", "999")
     };
     // Nobody, our guest, their guest, our photographer, their photographer, operator.
     let table: &[(&str, &str, [u16; 6])] = &[
@@ -189,6 +188,9 @@ async fn every_route_asks_who_it_is() {
         ("GET", "/api/admin/events/{id}/tokens", [401, 401, 401, 401, 401, 200]),
         ("POST", "/api/admin/events/{id}/tokens", [401, 401, 401, 401, 401, 400]),
         ("DELETE", "/api/admin/events/{id}/tokens/{token}", [401, 401, 401, 401, 401, 404]),
+        ("GET", "/api/admin/events/{id}/suppressions", [401, 401, 401, 401, 401, 200]),
+        ("DELETE", "/api/admin/events/{id}/suppressions/{suppression}", [401, 401, 401, 401, 401, 404]),
+        ("POST", "/api/admin/events/{id}/suppressions/{suppression}/confirm", [401, 401, 401, 401, 401, 404]),
         ("GET", "/api/admin/events/{id}/qr.svg", [401, 401, 401, 401, 401, 200]),
         ("GET", "/api/admin/events/{id}/qr.png", [401, 401, 401, 401, 401, 200]),
         ("GET", "/api/openapi.json", [200; 6]),

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use findme_common::JoinCode;
-use findme_common::protocol::Code;
+use findme_common::protocol::{Code, SuppressionState};
 use serde::Deserialize;
 
 use super::App;
@@ -89,7 +89,7 @@ struct Me {
     t: &'static Texts,
     search: Search,
     enrolled: bool,
-    never_matched: bool,
+    never: Option<SuppressionState>,
     gallery_open: bool,
 }
 
@@ -237,9 +237,9 @@ async fn me(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
         FaceState::Off => Search::Off,
     };
     let enrolled = !app.catalog.enrolments(guest.id).await?.is_empty();
-    let never_matched = app.catalog.is_suppressed(guest.id).await?;
+    let never = app.catalog.suppression_of(guest.id).await?;
     let (frame, gallery_open) = (Frame::new(&visit, Tab::Mine), event.gallery_open);
-    show(StatusCode::OK, &Me { frame, t: visit.texts, search, enrolled, never_matched, gallery_open })
+    show(StatusCode::OK, &Me { frame, t: visit.texts, search, enrolled, never, gallery_open })
 }
 
 /// `GET /gallery`: all photos of the event.
