@@ -466,12 +466,24 @@ impl std::str::FromStr for SuppressionState {
     }
 }
 
+/// Answer of `POST /api/photo/{id}/report`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReportTaken {
+    /// Whether guests do not see the photo until its photographer has looked. Otherwise it stays until they have.
+    pub hidden: bool,
+}
+
 /// One open report in `GET /api/photos/reports`: a guest wants this photo taken down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Report {
-    /// The photo; guests do not see it until the photographer shows it again.
+    /// The photo.
     pub photo: PhotoId,
+    /// Whether guests do not see it until the photographer shows it again. Not when it was looked at and shown before,
+    /// nor when many photos of the event are down already.
+    #[serde(default)]
+    pub hidden: bool,
     /// File name of the photo.
     pub name: String,
     /// When, RFC 3339 in UTC.

@@ -170,6 +170,10 @@ pub struct Limits {
     /// Live listeners of one session or token: a guest's open tabs, a photographer's machines.
     #[arg(long, env = "FINDME_MAX_LISTENERS", default_value_t = DEFAULT.max_listeners, value_name = "N")]
     pub max_listeners: u32,
+    /// Photos of one event that guests' reports may hide before anybody has looked: more than are reported in earnest,
+    /// and no gallery is emptied by one person with many sessions. Further reports only wait.
+    #[arg(long, env = "FINDME_MAX_REPORTED", default_value_t = DEFAULT.max_reported, value_name = "N")]
+    pub max_reported: u32,
     /// An unfinished upload is forgotten when nothing came for this long: a week, to finish from home.
     #[arg(long, env = "FINDME_UPLOAD_EXPIRY", default_value_t = DEFAULT.upload_expiry, value_name = "SECONDS")]
     pub upload_expiry: Seconds,
@@ -221,6 +225,7 @@ const DEFAULT: Limits = Limits {
     shutdown_time: Seconds::of(10),
     disk_reserve: Bytes(256 << 20),
     max_listeners: 16,
+    max_reported: 30,
     upload_expiry: Seconds::of(7 * 24 * 3600),
     token_uploads: 100_000,
     token_bytes: Bytes(2 << 40),

@@ -112,7 +112,8 @@ export class Viewer {
     const photo = this.grid.photos[this.index()];
     if (!photo || !(await sure(document.getElementById("report-dialog"), say("report-ask")))) return;
     const answer = await report(photo);
-    const words = { "ok": "report-done", "not-found": "report-done", "too-many-requests": "report-many" };
+    const done = answer.code === "ok" && !answer.body.hidden ? "report-waits" : "report-done";
+    const words = { "ok": done, "not-found": "report-done", "too-many-requests": "report-many" };
     const said = this.find(".said");
     said.textContent = say(words[answer.code] || "report-failed");
     said.hidden = false;

@@ -61,6 +61,10 @@ impl Catalog {
                 (Decision::Release, other) => other,
             };
             if after == before {
+                // Nothing changes but that somebody has looked: reports that only wait are settled, too.
+                if decision != Decision::Release {
+                    resolve_reports(&mut tx, seq, after).await?;
+                }
                 continue;
             }
             changed += 1;

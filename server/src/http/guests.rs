@@ -10,7 +10,8 @@ use axum::extract::{FromRequest, Multipart, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use findme_common::protocol::{
-    Changed, Code, ErasureReceipt, Held, JoinRequest, Joined, NeverMatched, SelfieResult, SuppressionState, path,
+    Changed, Code, ErasureReceipt, Held, JoinRequest, Joined, NeverMatched, ReportTaken, SelfieResult,
+    SuppressionState, path,
 };
 use findme_common::{GuestId, JoinCode, Secret};
 use serde::Deserialize;
@@ -162,23 +163,23 @@ pub(crate) async fn lift_never_match(State(app): State<Arc<App>>, Session(guest)
     Ok(Json(Changed { changed: lifted.into() }))
 }
 
-/// `POST /api/photo/{id}/report`: takes a photo down until its photographer has looked.
+/// `POST /api/photo/{id}/report`: takes a photo down until its photographer has looked, or only tells them of it.
 #[utoipa::path(
     post, path = "/api/photo/{id}/report", tag = "guests", operation_id = "report_photo",
     security(("guest" = [])),
     params(("id" = String, Path, description = "Photo id")),
-    responses((status = 200, description = "1 when guests saw it until now", body = Changed)),
+    responses((status = 200, description = "Whether guests see it no more until its photographer has looked", body = ReportTaken)),
 )]
 pub(crate) async fn report(
     State(app): State<Arc<App>>,
     Session(guest): Session,
     Path(id): Path<String>,
-) -> ApiResult<Json<Changed>> {
+) -> ApiResult<Json<ReportTaken>> {
     // Only what one may see: the same rule as for its bytes.
     let (photo, _) = bytes::find(&app, Viewer::Guest(guest), &id).await?;
-    let changed = match app.catalog.report(guest.event, photo, guest.id).await? {
-        Reported::Taken => 1,
-        Reported::Already => 0,
+    let hidden = match app.catalog.report(guest.event, photo, guest.id, app.limits.max_reported).await? {
+        Reported::Down => true,
+        Reported::Queued => false,
         Reported::TooMany => {
             return Err(
                 ApiError::new(Code::TooManyRequests).detail("the photographer has to look at your reports first")
@@ -186,7 +187,7 @@ pub(crate) async fn report(
         }
     };
     app.live.wake();
-    Ok(Json(Changed { changed }))
+    Ok(Json(ReportTaken { hidden }))
 }
 
 async fn selfie_inner(

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use findme_common::protocol::{
-    Changed, Code, EventCreated, EventItem, LiveKind, PhotoList, Problem, Report, Visibility,
+    Changed, Code, EventCreated, EventItem, LiveKind, PhotoList, Problem, Report, ReportTaken, Visibility,
 };
 use findme_common::{Digest, PhotoId};
 use http_body_util::BodyExt;
@@ -414,7 +414,7 @@ async fn a_reported_photo_is_down_until_its_photographer_has_looked() {
     let reports = async || bench.ask("GET", "/api/photos/reports", photographer, "").await.json::<Vec<Report>>();
     let seen = async || bench.ask("GET", "/api/all-photos", guest, "").await.json::<PhotoList>().photos.len();
     let before = bench.catalog.live_end().await.unwrap();
-    assert_eq!(report().await.json::<Changed>(), Changed { changed: 1 });
+    assert_eq!(report().await.json::<ReportTaken>(), ReportTaken { hidden: true });
     let told = bench.catalog.live_after(before, 10).await.unwrap();
     assert_eq!((told[0].kind, told[0].audience, told.len()), (LiveKind::Removed, Audience::Everyone, 1));
     assert_eq!((seen().await, reports().await.len(), reports().await[0].photo), (0, 1, party.photo));
@@ -422,9 +422,19 @@ async fn a_reported_photo_is_down_until_its_photographer_has_looked() {
     let selection = format!("{{\"photos\":[\"{}\"]}}", party.photo);
     bench.ask("POST", "/api/photos/show", photographer, selection).await;
     assert_eq!((seen().await, reports().await.len()), (1, 0));
-    // The photographer has decided: the same guest does not take it down again.
-    assert_eq!(report().await.json::<Changed>(), Changed { changed: 0 });
-    assert_eq!(seen().await, 1);
+    // The photographer has decided: nobody takes it down again, but they hear that somebody asks once more.
+    let joined = bench.ask("POST", "/api/join", None, format!("{{\"code\":\"{}\"}}", party.join)).await;
+    let cookie = joined.headers[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let others = bench.ask("POST", &path, Some(("cookie", &cookie)), "").await;
+    for answer in [report().await, others, report().await] {
+        assert_eq!(answer.json::<ReportTaken>(), ReportTaken { hidden: false });
+    }
+    let waiting = reports().await;
+    assert_eq!((seen().await, waiting.len(), waiting.iter().any(|report| report.hidden)), (1, 2, false), "once each");
+    let selection = format!("{{\"photos\":[\"{}\"]}}", party.photo);
+    let decided = bench.ask("POST", "/api/photos/show", photographer, selection).await;
+    assert_eq!(decided.json::<Changed>(), Changed { changed: 0 });
+    assert_eq!(reports().await.len(), 0, "looked at again");
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ async fn while_a_guest_wants_a_shot_taken_down_no_version_of_it_is_shown() {
         world.index_all().await;
         let edit = world.receive("edit", Some(original)).await;
         world.index_all().await;
-        world.catalog.report(world.event, edit, guest).await.unwrap();
+        world.catalog.report(world.event, edit, guest, 30).await.unwrap();
         assert!(world.shown().await.is_empty(), "the original shows the same people");
         // Nor does a further version bring it back.
         let third = world.receive("third", Some(edit)).await;

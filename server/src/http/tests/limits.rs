@@ -258,3 +258,36 @@ async fn readiness_says_what_is_wrong() {
     assert!(String::from_utf8(ready.body).unwrap().contains("the keys cannot be read"));
     assert_eq!(bench.ask("GET", "/livez", None, "").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn unreviewed_reports_hide_so_many_photos_of_an_event_whoever_sends_them() {
+    let bench = bench(Limits { max_reported: 2, ..Limits::default() }).await;
+    let (party, other) = (bench.party("one").await, bench.party("other").await);
+    let photographer = Some(("authorization", &*party.photographer));
+    let event = party.id.parse().unwrap();
+    let mut photos = vec![party.photo];
+    for name in ["two", "three"] {
+        photos.push(bench.upload(event, &party.photographer, name).await);
+    }
+    let mut hidden = Vec::new();
+    for photo in &photos {
+        let joined = bench.ask("POST", "/api/join", None, format!("{{\"code\":\"{}\"}}", party.join)).await;
+        let cookie = joined.headers[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let path = format!("/api/photo/{photo}/report");
+        hidden.push(bench.ask("POST", &path, Some(("cookie", &cookie)), "").await.json::<ReportTaken>().hidden);
+    }
+    assert_eq!(hidden, [true, true, false]);
+    let seen = bench.ask("GET", "/api/all-photos", Some(("cookie", &party.guest)), "").await.json::<PhotoList>();
+    assert_eq!(seen.photos.iter().map(|photo| photo.id).collect::<Vec<_>>(), photos[2..]);
+    let reports = bench.ask("GET", "/api/photos/reports", photographer, "").await.json::<Vec<Report>>();
+    assert_eq!(reports.iter().map(|report| report.hidden).collect::<Vec<_>>(), [true, true, false], "all are told");
+    // Another event has its own bound, and what was looked at makes room.
+    let path = format!("/api/photo/{}/report", other.photo);
+    let theirs = bench.ask("POST", &path, Some(("cookie", &other.guest)), "").await;
+    assert!(theirs.json::<ReportTaken>().hidden);
+    let selection = format!("{{\"photos\":[\"{}\"]}}", photos[0]);
+    bench.ask("POST", "/api/photos/show", photographer, selection).await;
+    let path = format!("/api/photo/{}/report", photos[2]);
+    let again = bench.ask("POST", &path, Some(("cookie", &party.guest)), "").await;
+    assert!(again.json::<ReportTaken>().hidden);
+}
