@@ -29,6 +29,7 @@ mod live;
 mod matching;
 mod metrics;
 pub mod models;
+mod names;
 pub mod picture;
 mod pulse;
 mod retention;

@@ -189,6 +189,10 @@ pub struct Limits {
     /// Wrong codes from one address. Then codes from there wait, except those that somebody there joined with.
     #[arg(long, env = "FINDME_RATE_GUESSES", default_value_t = DEFAULT.rate_guesses, value_name = "RATE")]
     pub rate_guesses: Rate,
+    /// Requests of one address (not of loopback) that are refused for a wrong token or session, or for none: a hall whose
+    /// event was deleted asks once each. Then they wait; whoever has a good one is not counted here.
+    #[arg(long, env = "FINDME_RATE_REFUSED", default_value_t = DEFAULT.rate_refused, value_name = "RATE")]
+    pub rate_refused: Rate,
     /// Selfies of one guest; nobody needs ten tries, who looks for others does.
     #[arg(long, env = "FINDME_RATE_SELFIES", default_value_t = DEFAULT.rate_selfies, value_name = "RATE")]
     pub rate_selfies: Rate,
@@ -231,6 +235,7 @@ const DEFAULT: Limits = Limits {
     token_bytes: Bytes(2 << 40),
     rate_joins: Rate::new(1200, 60),
     rate_guesses: Rate::new(60, 60),
+    rate_refused: Rate::new(600, 60),
     rate_selfies: Rate::new(10, 3600),
     rate_lists: Rate::new(1200, 60),
     rate_bytes: Rate::new(12_000, 60),

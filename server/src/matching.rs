@@ -62,6 +62,8 @@ pub(crate) enum SelfieError {
     NoModels,
     /// The guest erased themselves while it was looked at.
     Erased,
+    /// The event is being deleted.
+    Gone,
     /// A fault of ours.
     Fault(String),
 }
@@ -79,7 +81,10 @@ pub(crate) enum MatchError {
 
 impl From<MatchError> for SelfieError {
     fn from(error: MatchError) -> Self {
-        Self::Fault(error.to_string())
+        match error {
+            MatchError::Vault(VaultError::NoKey(_)) | MatchError::Catalog(CatalogError::Gone) => Self::Gone,
+            error => Self::Fault(error.to_string()),
+        }
     }
 }
 

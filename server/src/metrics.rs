@@ -51,6 +51,8 @@ pub(crate) struct Moment {
     pub(crate) oldest_job: Option<f64>,
     /// Bytes that are free where photos are stored.
     pub(crate) disk_free: Option<u64>,
+    /// Erasures that are due and not done.
+    pub(crate) erasures_pending: Option<u64>,
 }
 
 /// The process's metrics.
@@ -181,6 +183,7 @@ impl Metrics {
         oldest.get_or_create(&[("stage", "index")]).set(moment.oldest_job.unwrap_or_default());
         now.register("findme_queue_oldest_age_seconds", "Age of the oldest job that is not done", oldest);
         for (name, help, value) in [
+            ("findme_erasures_pending", "Erasures that are due and not done", moment.erasures_pending),
             ("findme_disk_free_bytes", "Free bytes where photos are stored", moment.disk_free),
             ("process_resident_memory_bytes", "Memory of the process", resident()),
         ] {
@@ -244,8 +247,13 @@ mod tests {
         metrics.rate_limited("selfies");
         metrics.close_to_push(Duration::from_millis(700));
         let open = metrics.listener();
-        let text =
-            metrics.render(Moment { queue: 5, waiting_for_models: 2, oldest_job: Some(1.5), disk_free: Some(7) });
+        let text = metrics.render(Moment {
+            queue: 5,
+            waiting_for_models: 2,
+            oldest_job: Some(1.5),
+            disk_free: Some(7),
+            erasures_pending: Some(3),
+        });
         for line in [
             "http_server_request_duration_seconds_count{route=\"/api/photo/{id}\",method=\"GET\",status=\"2xx\"} 1",
             "findme_upload_bytes_total 1000",
@@ -256,6 +264,7 @@ mod tests {
             "findme_close_to_push_seconds_count 1",
             "findme_sse_connections 1",
             "findme_disk_free_bytes 7",
+            "findme_erasures_pending 3",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

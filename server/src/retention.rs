@@ -11,7 +11,7 @@ use findme_common::{EventId, UploadId};
 use tokio_util::sync::CancellationToken;
 
 use crate::Site;
-use crate::catalog::Actor;
+use crate::catalog::{Actor, forget_in_copies};
 use crate::clock::now_ms;
 use crate::matching::Matching;
 
@@ -66,6 +66,8 @@ impl Site {
         let unfinished = self.catalog.unfinished_uploads().await?;
         let staged: Vec<UploadId> =
             unfinished.into_iter().filter(|row| row.new.event == event).map(|row| row.id).collect();
+        // The copies from before migrations know its name, and its guests.
+        forget_in_copies(&self.store.root().join("backups"), event).await.context("cannot clear the copies")?;
         // The rows go last, so that whoever asks again after a crash finds the event; then what arrived meanwhile.
         self.remove_files(event, staged.clone()).await?;
         let there = self.catalog.delete_event(event, actor).await?;
@@ -123,7 +125,10 @@ mod tests {
         assert!(site.enforce(now + 29 * DAY_MS).await.unwrap().is_empty());
         assert!(key(short).exists());
 
+        let pending = async |days: i64| site.catalog.erasures_pending(now + days * DAY_MS).await.unwrap();
+        assert_eq!((pending(29).await, pending(31).await), (0, 1));
         assert_eq!(site.enforce(now + 31 * DAY_MS).await.unwrap(), [short]);
+        assert_eq!((pending(31).await, pending(91).await), (0, 1));
         let event = site.catalog.event(short).await.unwrap().unwrap();
         assert!(!event.faces && event.faces_erased_at.is_some() && !key(short).exists());
         assert!(site.enforce(now + 32 * DAY_MS).await.unwrap().is_empty(), "once is enough");

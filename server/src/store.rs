@@ -54,6 +54,11 @@ pub(crate) struct PhotoStore {
 }
 
 impl PhotoStore {
+    /// The data folder that it lies in.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Opens the store in `root`, creating its folders durably.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 //! Invariant: the same entries give the same bytes, so that a length may be promised and kept. ZIP64 fields stand where
 //! a number needs them and only there.
 
+use crate::names::safe_name;
+
 /// Largest number of a 32-bit field; this and larger ones go into ZIP64 fields.
 const MOST_32: u64 = 0xFFFF_FFFF;
 const MOST_16: u64 = 0xFFFF;
@@ -202,7 +204,7 @@ pub(crate) fn unique_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Stri
     let mut taken = std::collections::HashSet::new();
     names
         .map(|name| {
-            let name = safe(name);
+            let name = safe_name(name);
             let (stem, extension) = match name.rfind('.') {
                 Some(at) if at > 0 => name.split_at(at),
                 _ => (name.as_str(), ""),
@@ -212,27 +214,6 @@ pub(crate) fn unique_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<Stri
             candidates.find(|name| taken.insert(name.to_lowercase())).unwrap_or_default()
         })
         .collect()
-}
-
-fn safe(name: &str) -> String {
-    let file = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let allowed =
-        |c: char| if c.is_control() || matches!(c, ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c };
-    let clean: String = file.chars().map(allowed).collect();
-    let clean = clean.trim_matches([' ', '.']);
-    if clean.is_empty() {
-        return "photo.jpg".to_owned();
-    }
-    // Room for a number behind it within the 255 bytes that file systems allow.
-    let mut end = clean.len().min(200);
-    while !clean.is_char_boundary(end) {
-        end -= 1;
-    }
-    if end == clean.len() {
-        return clean.to_owned();
-    }
-    let extension = clean.rfind('.').map(|at| &clean[at..]).filter(|extension| extension.len() <= 8);
-    format!("{}{}", &clean[..end], extension.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use findme_common::EventId;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection, Row};
 
@@ -45,6 +46,42 @@ pub(crate) async fn copy_without_faces(from: &Path, to: &Path) -> Result<()> {
     copy.close().await?;
     let on_disk = std::fs::File::open(to).and_then(|file| file.sync_all());
     on_disk.and_then(|()| to.parent().map_or(Ok(()), sync_dir)).map_err(|error| CatalogError::Sql(error.into()))
+}
+
+/// Takes an event out of the copies from before migrations that lie in `folder`: what is deleted must not live on in them.
+/// A copy that cannot be changed is removed; the others keep what they are for.
+///
+/// # Errors
+/// When a copy can neither be changed nor removed.
+pub(crate) async fn forget_in_copies(folder: &Path, event: EventId) -> Result<()> {
+    let io = |error: std::io::Error| CatalogError::Sql(error.into());
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(io)?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(io)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with("before-") || !name.ends_with(".sqlite") {
+            continue;
+        }
+        if let Err(error) = forget_in(&entry.path(), event).await {
+            tracing::warn!(%error, copy = name, "a copy of the catalogue cannot be cleared and is removed");
+            std::fs::remove_file(entry.path()).map_err(io)?;
+        }
+    }
+    sync_dir(folder).map_err(io)
+}
+
+async fn forget_in(copy: &Path, event: EventId) -> Result<()> {
+    let options = SqliteConnectOptions::new().filename(copy).foreign_keys(true).pragma("secure_delete", "ON");
+    let mut db = options.connect().await?;
+    let gone =
+        sqlx::query("DELETE FROM events WHERE id = ?").bind(event.as_bytes().as_slice()).execute(&mut db).await?;
+    if gone.rows_affected() > 0 {
+        sqlx::query("VACUUM").execute(&mut db).await?;
+    }
+    Ok(db.close().await?)
 }
 
 async fn has_table(db: &mut SqliteConnection, table: &str) -> Result<bool> {
@@ -95,7 +132,7 @@ async fn keep_a_copy(file: &Path, version: i64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use findme_common::{EventId, JoinCode};
+    use findme_common::JoinCode;
 
     /// A database as the first release left it: one event with a guest, their enrolment, and a photo.
     async fn first_schema(file: &Path) -> EventId {
@@ -145,6 +182,15 @@ mod tests {
         assert_eq!(row.try_get::<i64, _>("photos").unwrap(), 1);
         assert_eq!(row.try_get::<i64, _>("faces").unwrap(), 0);
         db.close().await.unwrap();
+        // A deleted event leaves it as well; what is no database any more goes as a whole.
+        let holds = |what: &[u8]| std::fs::read(&copy).unwrap().windows(what.len()).any(|window| window == what);
+        assert!(holds(b"party") && holds(b"a.jpg"));
+        let broken = dir.path().join("backups/before-1.sqlite");
+        std::fs::write(&broken, b"party, and no database".repeat(100)).unwrap();
+        forget_in_copies(&dir.path().join("backups"), EventId::random().unwrap()).await.unwrap();
+        assert!(holds(b"party") && !broken.exists(), "another event's stays");
+        forget_in_copies(&dir.path().join("backups"), event).await.unwrap();
+        assert!(!holds(b"party") && !holds(b"a.jpg"));
         // Nothing is copied when nothing changes.
         std::fs::remove_file(&copy).unwrap();
         Catalog::open(&file).await.unwrap().close().await;

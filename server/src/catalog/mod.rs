@@ -46,7 +46,7 @@ use sqlx::{Connection, Row, SqlSafeStr, Sqlite, Transaction};
 pub(crate) use attention::Requeue;
 pub(crate) use audit::Actor;
 pub(crate) use changes::Changes;
-pub(crate) use copy::copy_without_faces;
+pub(crate) use copy::{copy_without_faces, forget_in_copies};
 pub(crate) use curation::{Decision, Recogniser, SealedFaces};
 pub(crate) use events::{Event, Machine, Terms, is_understood};
 pub(crate) use faces::NewFace;

@@ -41,6 +41,8 @@ pub(crate) struct Photo {
     pub private: Option<Patches>,
     /// Whether guests may see it.
     pub shown: bool,
+    /// Whether nobody has hidden, held or reported it: guests may see it once it is ready, unless another version is.
+    pub unhidden: bool,
     /// Whether guests may see also photos that they are not in.
     pub gallery_open: bool,
 }
@@ -290,7 +292,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(super) async fn photo_of(&self, event: EventId, id: PhotoId) -> Result<Option<Photo>> {
         let sql = format!(
-            "SELECT name, digest, width, media, private_ranges, ({SHOWN}) AS shown, (SELECT gallery_open FROM events e WHERE e.id = event) AS gallery_open FROM photos WHERE event = ? AND id = ?"
+            "SELECT name, digest, width, media, private_ranges, ({SHOWN}) AS shown, visibility = 'shown' AS unhidden, (SELECT gallery_open FROM events e WHERE e.id = event) AS gallery_open FROM photos WHERE event = ? AND id = ?"
         );
         let row = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(event.as_bytes().as_slice())
@@ -305,6 +307,7 @@ impl Catalog {
             media: row.try_get("media")?,
             private: private(&row)?,
             shown: row.try_get("shown")?,
+            unhidden: row.try_get("unhidden")?,
             gallery_open: row.try_get("gallery_open")?,
         }))
     }

@@ -1,7 +1,6 @@
 //! What has to go because its time has come, and that it goes.
 
 use findme_common::EventId;
-#[cfg(test)]
 use sqlx::Row;
 
 use super::audit::{self, Actor};
@@ -30,6 +29,22 @@ impl Catalog {
             faces: list("SELECT id FROM events WHERE faces_until <= ? AND faces_erased_at IS NULL").await?,
             events: list("SELECT id FROM events WHERE photos_until <= ?").await?,
         })
+    }
+
+    /// How much should be erased at `now` (milliseconds since the epoch) and is not: faces and events that had their time,
+    /// deletions that stopped on their way, files of deleted photos.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn erasures_pending(&self, now: i64) -> Result<u64> {
+        let row = sqlx::query(
+            "SELECT (SELECT COUNT(*) FROM events WHERE photos_until <= ?1 OR faces_until <= ?1 AND faces_erased_at IS NULL)
+                  + (SELECT COUNT(*) FROM tombstones WHERE swept = 0)",
+        )
+        .bind(now)
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(row.try_get::<i64, _>(0)?.unsigned_abs())
     }
 
     /// Looks for no more faces at an event: from here on none is stored.

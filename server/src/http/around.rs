@@ -1,6 +1,7 @@
 //! What happens around every request: who asks, how often, under which id; one line in the log, one count in the metrics.
 //! Neither ever holds a path, a query, a header or a name: a path may hold a code, and what is not written cannot leak.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,10 +14,11 @@ use findme_common::protocol::{self, Code, header as h, path};
 use tracing::Instrument;
 
 use super::App;
+use super::auth;
 use super::client::{Client, Peer};
 use super::pace;
 use super::problem::ApiError;
-use super::rates::{Allowance, Policy, TooSoon, credential};
+use super::rates::{Allowance, Policy, TooSoon};
 use crate::metrics::UploadDone;
 
 tokio::task_local! {
@@ -38,7 +40,8 @@ pub(super) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
     let span = tracing::info_span!("request", id = %id);
     let began = Instant::now();
     let answered = async {
-        let allowed = allowed(&app, &client, &method, &route, request.headers());
+        let address = client.address;
+        let allowed = allowed(&app, address, &route, &mut request).await;
         request.extensions_mut().insert(client);
         let mut response = match allowed {
             Err(refused) => ApiError::from(refused).into_response(),
@@ -47,7 +50,7 @@ pub(super) async fn around(State(app): State<Arc<App>>, mut request: Request, ne
                 if let Some(allowance) = allowance {
                     allowance.tell(response.headers_mut());
                 }
-                response
+                count_refused(&app, address, response)
             }
         };
         let took = began.elapsed();
@@ -111,23 +114,40 @@ fn fresh_id() -> String {
     UploadId::random().map(|id| id.to_simple()).unwrap_or_else(|_| "unknown".to_owned())
 }
 
-/// Counts the request: its address last, and generously; its session or token by what is asked.
-fn allowed(
+/// Counts the request by its address, generously, and then by its session or token, which was found good: what counts
+/// only claims would be begun anew by whoever makes up enough of them.
+async fn allowed(
     app: &App,
-    client: &Client,
-    method: &Method,
+    address: Option<IpAddr>,
     route: &str,
-    headers: &HeaderMap,
+    request: &mut Request,
 ) -> Result<Option<Allowance>, TooSoon> {
-    let by_credential = match (policy(method, route), credential(headers, guests_only(route))) {
-        (Some(policy), Some(who)) => app.rates.check(policy, who)?,
-        // Who shows nothing is refused by the handler.
-        _ => None,
-    };
-    if let Some(address) = client.address {
+    if let Some(address) = address {
         app.rates.check(Policy::Address, address)?;
     }
-    Ok(by_credential)
+    let Some(policy) = policy(request.method(), route) else { return Ok(None) };
+    // Who shows nothing good is refused by the handler, and counted then.
+    let headers = request.headers();
+    let Some(known) = auth::known(app, headers, guests_only(route)).await else { return Ok(None) };
+    request.extensions_mut().insert(known);
+    app.rates.check(policy, known.who())
+}
+
+/// Whoever is refused for their secret, or for having none, is counted by address; too many are told to wait. Who has a
+/// good one is never here, so a venue goes on whoever guesses in it.
+fn count_refused(app: &App, address: Option<IpAddr>, response: Response) -> Response {
+    let refused = matches!(response.extensions().get(), Some(Code::TokenRefused | Code::NotJoined));
+    let Some(address) = address.filter(|_| refused) else { return response };
+    match app.rates.check(Policy::Refused, address) {
+        Err(too_soon) => ApiError::from(too_soon).into_response(),
+        Ok(allowance) => {
+            let mut response = response;
+            if let Some(allowance) = allowance {
+                allowance.tell(response.headers_mut());
+            }
+            response
+        }
+    }
 }
 
 /// Whether only guests are let in, whatever else a request shows.

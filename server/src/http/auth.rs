@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 
 use super::App;
 use super::problem::ApiError;
-use crate::catalog::{Guest, Machine};
+use crate::catalog::{Guest, Listens, Machine};
 use crate::clock::now_ms;
 
 /// Name of the guests' session cookie.
@@ -45,6 +45,32 @@ impl Viewer {
     }
 }
 
+/// Somebody whose secret was found good before their request was counted.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Known {
+    Machine(Machine),
+    Guest(Guest),
+}
+
+impl Known {
+    /// What is counted as one.
+    pub(super) const fn who(&self) -> Listens {
+        match self {
+            Self::Machine(machine) => Listens::Machine(machine.token),
+            Self::Guest(guest) => Listens::Guest(guest.id),
+        }
+    }
+}
+
+/// Who presents a good secret; `None` when nobody does, or it cannot be told now (the handler says so then). Where only
+/// guests are let in, only their cookie counts. A secret that is made up makes nobody new.
+pub(super) async fn known(app: &App, headers: &HeaderMap, guests_only: bool) -> Option<Known> {
+    match bearer(headers).filter(|_| !guests_only) {
+        Some(text) => machine(app, text).await.ok().map(Known::Machine),
+        None => app.catalog.guest(&cookie(headers)?.hash()).await.ok()?.map(Known::Guest),
+    }
+}
+
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
@@ -52,7 +78,7 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The session's secret as it was sent.
-pub(super) fn cookie_text(headers: &HeaderMap) -> Option<&str> {
+fn cookie_text(headers: &HeaderMap) -> Option<&str> {
     let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|value| value.split(';')).find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
@@ -92,6 +118,9 @@ impl FromRequestParts<Arc<App>> for Photographer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        if let Some(Known::Machine(machine)) = parts.extensions.get() {
+            return Ok(Self(*machine));
+        }
         let text = bearer(&parts.headers).ok_or_else(|| ApiError::new(Code::TokenRefused))?;
         machine(app, text).await.map(Self)
     }
@@ -101,6 +130,9 @@ impl FromRequestParts<Arc<App>> for Session {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        if let Some(Known::Guest(guest)) = parts.extensions.get() {
+            return Ok(Self(*guest));
+        }
         let secret = cookie(&parts.headers).ok_or_else(|| ApiError::new(Code::NotJoined))?;
         let guest = app.catalog.guest(&secret.hash()).await?;
         guest.map(Self).ok_or_else(|| ApiError::new(Code::NotJoined))
@@ -123,6 +155,11 @@ impl FromRequestParts<Arc<App>> for Viewer {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        match parts.extensions.get() {
+            Some(Known::Machine(machine)) => return Ok(Self::Photographer(*machine)),
+            Some(Known::Guest(guest)) => return Ok(Self::Guest(*guest)),
+            None => {}
+        }
         match bearer(&parts.headers) {
             Some(text) => machine(app, text).await.map(Self::Photographer),
             None => <Session as FromRequestParts<Arc<App>>>::from_request_parts(parts, app)

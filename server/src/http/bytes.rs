@@ -15,6 +15,7 @@ use super::auth::Viewer;
 use super::patched::{Opened, Part};
 use super::problem::{ApiError, ApiResult};
 use crate::catalog::Photo;
+use crate::names::safe_name;
 use crate::picture::location::{self, Patches};
 use crate::store::Rendition;
 
@@ -158,8 +159,9 @@ pub(super) async fn find(app: &App, viewer: Viewer, id: &str) -> Result<(PhotoId
     let photo = app.catalog.photo(viewer.event(), id).await?.ok_or_else(nothing)?;
     match viewer {
         Viewer::Photographer(_) => Ok((id, photo)),
-        // Bytes that no decoder has seen are not shown to guests.
-        Viewer::Guest(_) if !photo.ready => Err(not_ready()),
+        // Bytes that no decoder has seen are not shown to guests; that there are any is said only where they will be.
+        Viewer::Guest(_) if !photo.ready && photo.unhidden && photo.gallery_open => Err(not_ready()),
+        Viewer::Guest(_) if !photo.ready => Err(nothing()),
         Viewer::Guest(_) if photo.shown && photo.gallery_open => Ok((id, photo)),
         // Where not all photos are everybody's, a guest sees those that they are in.
         Viewer::Guest(guest) if photo.shown && app.matching.photos_of(&guest).await?.contains(&id) => Ok((id, photo)),
@@ -199,7 +201,7 @@ async fn send(
     };
     let size = file.length();
     // A range of another version of the file is not what was asked for.
-    let ranged = sent(header::IF_RANGE).is_none_or(|version| version == tag);
+    let ranged = headers.get(header::IF_RANGE).is_none_or(|version| version.as_bytes() == tag.as_bytes());
     let range = sent(header::RANGE).filter(|_| ranged).and_then(|range| parse_range(range, size));
     match range {
         None => {
@@ -263,9 +265,10 @@ pub(super) fn parse_range(text: &str, size: u64) -> Option<Result<(u64, u64), Un
     })
 }
 
-/// `Content-Disposition` with a name that may be any text.
+/// `Content-Disposition` with a name that may be any text: what no disk or screen should meet is taken out of it.
 pub(crate) fn attachment(how: &'static str, name: &str) -> HeaderValue {
-    let value = format!("{how}; filename=\"{}\"; filename*=UTF-8''{}", ascii_name(name), percent(name));
+    let name = safe_name(name);
+    let value = format!("{how}; filename=\"{}\"; filename*=UTF-8''{}", ascii_name(&name), percent(&name));
     HeaderValue::from_str(&value).unwrap_or(HeaderValue::from_static(how))
 }
 

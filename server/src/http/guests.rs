@@ -234,6 +234,7 @@ fn selfie_problem(error: SelfieError) -> ApiError {
         SelfieError::NoSuchFace(count) => ApiError::bad(format!("face is 0 to {}", count.saturating_sub(1))),
         SelfieError::NoModels => ApiError::new(Code::FacesUnavailable).detail("the server has no face models yet"),
         SelfieError::Erased => ApiError::new(Code::ConsentRequired).detail("erased meanwhile"),
+        SelfieError::Gone => ApiError::new(Code::NotFound),
         SelfieError::Fault(cause) => ApiError::internal(cause),
     }
 }

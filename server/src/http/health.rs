@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::auth::Operator;
 use super::problem::{ApiError, ApiResult};
+use crate::clock::now_ms;
 use crate::metrics::{self, Moment};
 
 /// A job that could run for this long and does not is a sign that nobody works. Newer photos go first, so a busy server
@@ -113,6 +114,8 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>, _: Operator) -> ApiResu
 pub(crate) async fn metrics_alone(State(app): State<Arc<App>>) -> Response {
     let (queue, waiting_for_models) = app.catalog.queue_depth().await.unwrap_or_default();
     let oldest_job = app.catalog.oldest_job_age().await.unwrap_or_default().map(|age| age as f64 / 1000.0);
-    let moment = Moment { queue, waiting_for_models, oldest_job, disk_free: app.store.free_bytes() };
+    let erasures_pending = app.catalog.erasures_pending(now_ms()).await.ok();
+    let disk_free = app.store.free_bytes();
+    let moment = Moment { queue, waiting_for_models, oldest_job, disk_free, erasures_pending };
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::get().render(moment)).into_response()
 }

@@ -9,6 +9,7 @@ use findme_common::protocol::{self, Code, FaceBox, Problem};
 use crate::catalog::CatalogError;
 use crate::matching::MatchError;
 use crate::uploads::UploadError;
+use crate::vault::VaultError;
 
 /// An error on its way to the client.
 #[derive(Debug)]
@@ -170,6 +171,11 @@ impl From<MatchError> for ApiError {
     fn from(error: MatchError) -> Self {
         match error {
             MatchError::Catalog(error) => error.into(),
+            // The event goes, and its key went first. Where one is lost, the start says so, and `check` puts it right.
+            MatchError::Vault(error @ VaultError::NoKey(_)) => {
+                tracing::warn!(%error, "a key is gone");
+                Self::new(Code::NotFound)
+            }
             MatchError::Vault(error) => Self::internal(error),
         }
     }

@@ -38,6 +38,7 @@ pub(crate) enum Policy {
     Lists,
     Bytes,
     Uploads,
+    Refused,
     Address,
 }
 
@@ -51,6 +52,7 @@ impl Policy {
             Self::Lists => "lists",
             Self::Bytes => "bytes",
             Self::Uploads => "uploads",
+            Self::Refused => "refused",
             Self::Address => "address",
         }
     }
@@ -177,6 +179,7 @@ impl Rates {
             (Policy::Lists, limits.rate_lists),
             (Policy::Bytes, limits.rate_bytes),
             (Policy::Uploads, limits.rate_uploads),
+            (Policy::Refused, limits.rate_refused),
             (Policy::Address, limits.rate_address),
         ];
         Self {
@@ -194,6 +197,13 @@ impl Rates {
     pub(crate) fn check(&self, policy: Policy, key: impl Hash) -> Result<Option<Allowance>, TooSoon> {
         let Some(limiter) = self.limiters.iter().find(|limiter| limiter.policy == policy) else { return Ok(None) };
         limiter.check(self.hasher.hash_one(key)).map(Some)
+    }
+
+    /// How many are counted apart under a policy.
+    #[cfg(test)]
+    pub(crate) fn counted(&self, policy: Policy) -> usize {
+        let limiter = self.limiters.iter().find(|limiter| limiter.policy == policy);
+        limiter.map_or(0, |limiter| limiter.buckets.read().unwrap_or_else(PoisonError::into_inner).len())
     }
 
     /// Whether a code may be looked up for somebody at this address (`None`: not known, or this machine).
@@ -253,13 +263,6 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Who presents a secret, before anybody looked whether it is a good one: the header itself. `None`: nobody. Where only
-/// guests are let in, only their cookie counts: a made-up token beside it must not be somebody new.
-pub(crate) fn credential(headers: &HeaderMap, guests_only: bool) -> Option<&[u8]> {
-    let bearer = super::auth::bearer(headers).filter(|_| !guests_only).map(str::as_bytes);
-    bearer.or_else(|| super::auth::cookie_text(headers).map(str::as_bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,16 +286,6 @@ mod tests {
         assert!(refused.wait > Duration::from_secs(1790) && refused.wait <= Duration::from_secs(1800), "{refused:?}");
         assert!(rates.check(Policy::Selfies, "another").is_ok());
         assert_eq!(rates.check(Policy::Lists, "one").unwrap(), None);
-    }
-
-    #[test]
-    fn a_made_up_token_makes_nobody_new() {
-        let mut headers = HeaderMap::from_iter([(axum::http::header::COOKIE, HeaderValue::from_static("findme=one"))]);
-        for made_up in ["x0", "Basic x1", "Bearer x2"] {
-            headers.insert(axum::http::header::AUTHORIZATION, HeaderValue::from_static(made_up));
-            assert_eq!(credential(&headers, true), Some(b"one".as_slice()), "{made_up}");
-        }
-        assert_eq!(credential(&headers, false), Some(b"x2".as_slice()));
     }
 
     #[test]

@@ -27,6 +27,7 @@ struct Bench {
     indexer: crate::indexer::Indexer,
     catalog: Catalog,
     live: crate::live::Live,
+    app: Arc<super::App>,
     operator: String,
 }
 
@@ -63,8 +64,9 @@ impl Bench {
         let operator = server.first_operator_token().unwrap().reveal();
         let (indexer, catalog) = (server.indexer.clone(), server.site.catalog.clone());
         let live = server.live.clone();
-        let router = super::router(Arc::new(server.app(tokio_util::sync::CancellationToken::new())));
-        Self { _folder: folder, router, indexer, catalog, live, operator }
+        let app = Arc::new(server.app(tokio_util::sync::CancellationToken::new()));
+        let router = super::router(app.clone());
+        Self { _folder: folder, router, indexer, catalog, live, app, operator }
     }
 
     /// `who` is a header: a bearer token or a cookie.

@@ -197,3 +197,51 @@ async fn one_agreement_is_one_row_however_often_it_is_tried() {
     let languages: Vec<_> = consents.iter().map(|Consent { language, .. }| language.as_str()).collect();
     assert_eq!(languages, ["en", "fr"]);
 }
+
+#[tokio::test]
+async fn a_photo_that_is_held_back_is_not_told_from_none() {
+    let bench = Bench::new().await;
+    let party = bench.party("one").await;
+    let guest = Some(("cookie", &*party.guest));
+    // As it is before it is indexed.
+    bench.catalog.forget_derivatives().await.unwrap();
+    let path = format!("/api/photo/{}/thumb", party.photo);
+    let code = async || bench.ask("GET", &path, guest, "").await.json::<Problem>().code;
+    assert_eq!(code().await, Code::NotReady);
+    for visibility in [Visibility::Held, Visibility::Hidden, Visibility::Reported] {
+        bench.set_visibility(&party.photo, visibility).await;
+        assert_eq!(code().await, Code::NotFound, "{visibility:?}");
+    }
+    bench.set_visibility(&party.photo, Visibility::Shown).await;
+    let bearer = format!("Bearer {}", bench.operator);
+    let event = format!("/api/admin/events/{}", party.id);
+    bench.ask("PATCH", &event, Some(("authorization", &bearer)), "{\"gallery_open\":false}").await;
+    assert_eq!(code().await, Code::NotFound, "who may not see it is told nothing of it");
+}
+
+#[tokio::test]
+async fn a_range_of_something_else_is_answered_with_everything() {
+    let bench = Bench::new().await;
+    let party = bench.party("one").await;
+    let path = format!("/api/photo/{}/thumb", party.photo);
+    let tag = bench.ask("GET", &path, Some(("cookie", &party.guest)), "").await.headers["etag"].clone();
+    let odd = axum::http::HeaderValue::from_bytes(b"\"\xFC\"").unwrap();
+    for (version, expected) in [(tag, 206), (odd, 200), (axum::http::HeaderValue::from_static("\"x\""), 200)] {
+        let request = Request::get(&path).header("cookie", &party.guest).header("range", "bytes=0-0");
+        let request = request.header("if-range", &version).body(Body::empty()).unwrap();
+        let answer = bench.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status().as_u16(), expected, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_needs_a_key_that_is_gone_finds_nothing() {
+    use crate::matching::{MatchError, SelfieError};
+    let gone = || crate::vault::VaultError::NoKey("keys".into());
+    let answer =
+        axum::response::IntoResponse::into_response(super::super::problem::ApiError::from(MatchError::Vault(gone())));
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    assert!(matches!(SelfieError::from(MatchError::Vault(gone())), SelfieError::Gone));
+    let damaged = MatchError::Vault(crate::vault::VaultError::Damaged);
+    assert!(matches!(SelfieError::from(damaged), SelfieError::Fault(_)));
+}

@@ -291,3 +291,40 @@ async fn unreviewed_reports_hide_so_many_photos_of_an_event_whoever_sends_them()
     let again = bench.ask("POST", &path, Some(("cookie", &party.guest)), "").await;
     assert!(again.json::<ReportTaken>().hidden);
 }
+
+#[tokio::test]
+async fn made_up_secrets_are_nobody_new_and_wait_with_their_address() {
+    let limits = Limits { rate_lists: rate("1/h"), rate_refused: rate("4/h"), ..Limits::default() };
+    let bench = bench(limits).await;
+    let party = bench.party("one").await;
+    let venue = "203.0.113.1";
+    let ask = async |address, name, value: &str| {
+        ask_from(&bench, address, &[(name, value)], "GET", "/api/all-photos", "").await
+    };
+    assert_eq!(ask(venue, "cookie", &party.guest).await.status, StatusCode::OK);
+    let token = format!("Bearer fmp.{}.{}", party.id.replace('-', ""), "A".repeat(43));
+    let cookie = format!("findme={}", "A".repeat(43));
+    for (n, (name, made_up)) in
+        [("authorization", &*token), ("cookie", &cookie), ("cookie", "findme=x")].iter().enumerate()
+    {
+        let refused = ask(venue, name, made_up).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{made_up}");
+        assert_eq!(refused.headers["ratelimit-policy"], "\"refused\";q=4;w=3600");
+        let standing = refused.headers["ratelimit"].to_str().unwrap();
+        assert!(standing.starts_with(&format!("\"refused\";r={};", 3 - n)), "{standing}");
+    }
+    assert_eq!(ask(venue, "x-nobody", "").await.status, StatusCode::UNAUTHORIZED);
+    let waits = ask_from(&bench, venue, &[("authorization", &*token)], "GET", "/api/admin/events", "").await;
+    assert_eq!((waits.status, problem(&waits).code), (StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests));
+    assert!(waits.headers.contains_key("retry-after") && waits.headers.contains_key("ratelimit"));
+    // Only who is somebody was counted as one, and nobody's count was begun anew.
+    assert_eq!(bench.app.rates.counted(super::super::rates::Policy::Lists), 1);
+    assert_eq!(ask(venue, "cookie", &party.guest).await.status, StatusCode::TOO_MANY_REQUESTS);
+    // Whoever has a good secret goes on beside those who guess; another address and this machine wait for nobody.
+    let (guest, photo) = (party.guest.as_str(), format!("/api/photo/{}/thumb", party.photo));
+    assert_eq!(ask_from(&bench, venue, &[("cookie", guest)], "GET", &photo, "").await.status, StatusCode::OK);
+    assert_eq!(ask("203.0.113.2", "cookie", &cookie).await.status, StatusCode::UNAUTHORIZED);
+    for _ in 0..6 {
+        assert_eq!(ask("127.0.0.1", "cookie", &cookie).await.status, StatusCode::UNAUTHORIZED);
+    }
+}
