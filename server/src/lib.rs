@@ -66,6 +66,7 @@ pub use limits::{Bytes, Limits, Rate, Seconds};
 use live::Live;
 use matching::{FaceState, Matching};
 use pulse::Pulse;
+pub use retention::ATTESTED;
 use roles::Held;
 pub use roles::Role;
 use store::PhotoStore;

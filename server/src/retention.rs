@@ -28,7 +28,7 @@ pub(crate) const LONGEST_DAYS: u32 = 3 * 365;
 pub(crate) const ATTESTED_VERSION: &str = "2026-11-1";
 
 /// What the operator states by creating an event where faces are looked for.
-pub(crate) const ATTESTED: &str = "everyone at the event was told that faces are found in photos";
+pub const ATTESTED: &str = "everyone at the event was told that faces are found in photos";
 
 /// How often it is looked whether something is due.
 const EVERY: Duration = Duration::from_secs(3600);

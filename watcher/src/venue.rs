@@ -174,6 +174,8 @@ async fn folders_event(
     }
     let name = folder.file_name().map_or_else(|| "Photos".into(), |name| name.to_string_lossy().into_owned());
     let created = server.create_event(NewEvent::new(name.as_str())).await?;
+    // Recorded with the event; who starts it has to read it.
+    eprintln!("You state: {}. (Without it: --faces off.)", findme_server::ATTESTED);
     let photographer_token = created.photographer.reveal();
     remembered.folders.insert(key, RememberedFolder { photographer_token });
     write_remembered(memory, remembered)?;

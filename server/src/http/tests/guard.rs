@@ -235,6 +235,30 @@ async fn a_range_of_something_else_is_answered_with_everything() {
 }
 
 #[tokio::test]
+async fn the_receipt_says_whether_never_match_me_stays() {
+    use crate::catalog::{Agreed, Purpose};
+    use findme_common::protocol::{ErasureReceipt, SuppressionState};
+    let bench = Bench::new().await;
+    let party = bench.party("one").await;
+    let guest = Some(("cookie", &*party.guest));
+    let erase = async || bench.ask("DELETE", "/api/selfie", guest, "").await.json::<ErasureReceipt>();
+    let stays = |receipt: ErasureReceipt| (receipt.never_matched, receipt.never_match_held);
+    assert_eq!(stays(erase().await), (false, false));
+    let secret: findme_common::Secret = party.guest.trim_start_matches("findme=").parse().unwrap();
+    let id = bench.catalog.guest(&secret.hash()).await.unwrap().unwrap().id;
+    let agreed = Agreed { text: "text", language: "en" };
+    for (state, expected) in [(SuppressionState::Held, (false, true)), (SuppressionState::Active, (true, false))] {
+        bench.catalog.record_consent_to(Purpose::Never, id, "text", "en").await.unwrap();
+        assert!(bench.catalog.suppress(id, "pack", b"sealed", agreed, state).await.unwrap());
+        assert_eq!(stays(erase().await), expected);
+        let held: Held = bench.ask("GET", "/api/me", guest, "").await.json();
+        assert_eq!((held.never_matched, held.never_match_held), expected, "it is in force still");
+    }
+    assert_eq!(bench.ask("DELETE", "/api/never-match", guest, "").await.json::<Changed>().changed, 1);
+    assert_eq!(stays(erase().await), (false, false));
+}
+
+#[tokio::test]
 async fn what_needs_a_key_that_is_gone_finds_nothing() {
     use crate::matching::{MatchError, SelfieError};
     let gone = || crate::vault::VaultError::NoKey("keys".into());
