@@ -313,8 +313,9 @@ impl Contender {
             let members: String = ids.iter().map(|id| format!("<device id=\"{id}\"></device>")).collect();
             // Everything else is as it comes: its watcher waits 10 s for further changes.
             let config = format!(
-                "<configuration version=\"36\"><folder id=\"photos\" path=\"{here}\" type=\"{kind}\" fsWatcherEnabled=\"true\">\
-                 <filesystemType>basic</filesystemType>{members}<markerName>.</markerName></folder>{known}\
+                "<configuration version=\"36\"><folder id=\"photos\" path=\"{here}\" type=\"{kind}\" rescanIntervalS=\"3600\" \
+                 fsWatcherEnabled=\"true\" fsWatcherDelayS=\"10\"><filesystemType>basic</filesystemType>{members}\
+                 <minDiskFree unit=\"%\">1</minDiskFree><markerName>.</markerName></folder>{known}\
                  <gui enabled=\"false\"></gui><options><listenAddress>tcp://127.0.0.1:{port}</listenAddress>\
                  <globalAnnounceEnabled>false</globalAnnounceEnabled><localAnnounceEnabled>false</localAnnounceEnabled>\
                  <relaysEnabled>false</relaysEnabled><natEnabled>false</natEnabled><urAccepted>-1</urAccepted>\
