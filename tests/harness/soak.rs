@@ -5,7 +5,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 
 use crate::crew::upload;
-use crate::figures::Memory;
+use crate::figures::{Memory, UNLIMITED};
 use crate::support::photos::small;
 use crate::support::{Server, say};
 use crate::wire::Wire;
@@ -21,7 +21,7 @@ fn slope(samples: &[f64]) -> f64 {
 
 /// Uploads so many small photos, which the server indexes; its memory after each tenth, at rest.
 pub(crate) async fn photos(count: u64) {
-    let server = Server::start().await;
+    let server = Server::start_with(&UNLIMITED).await;
     let event = server.create_event("soak");
     let idle = Memory::of(server.pid());
     say(&format!("soak: idle {idle}"));
