@@ -388,7 +388,8 @@ impl Contender {
                 let mut restore = self.restic(&["restore", "latest", "--target"]);
                 restore.arg(&folder);
                 assert!(self.run_to_end(restore).await.1, "restic cannot restore");
-                folder
+                // It restores under the whole path that the photos had.
+                folder.join(self.laptop.photos().strip_prefix("/").unwrap())
             }
             _ => self.files(),
         };

@@ -49,6 +49,7 @@ fn content(number: u64) -> String {
 async fn know(laptop: &Laptop, event: &Event, files: u64) {
     laptop.put("first.jpg", &small(7_000_000));
     laptop.once(event).await.assert_exit(0);
+    fill(laptop, files);
     let path = laptop.manifest_file(event);
     let manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let (photo, file) = (manifest["photos"][0].clone(), manifest["files"][0].clone());
@@ -92,9 +93,13 @@ async fn restarts(files: u64, tools: u64) {
             continue;
         }
         let contender = Contender::new(tool, packages.clone()).await;
-        fill(&contender.laptop, files);
+        if tool == Tool::FindMe {
+            know(&contender.laptop, contender.event(), files).await;
+        } else {
+            fill(&contender.laptop, files);
+        }
         match tool {
-            Tool::FindMe => know(&contender.laptop, contender.event(), files).await,
+            Tool::FindMe => {}
             Tool::Restic => drop(contender.run_to_end(contender.command()).await),
             _ => link(&contender),
         }
@@ -149,7 +154,7 @@ fn link(contender: &Contender) {
 async fn run_once(mut command: Command) -> (Duration, u64) {
     let run = move || {
         let (began, mut peak) = (Instant::now(), 0);
-        let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let mut child = command.stderr(Stdio::inherit()).stdout(Stdio::null()).spawn().unwrap();
         loop {
             peak = peak.max(peak_memory(child.id()).unwrap_or(0));
             if let Some(status) = child.try_wait().unwrap() {
@@ -166,7 +171,6 @@ async fn run_once(mut command: Command) -> (Duration, u64) {
 async fn recording(files: u64) -> (f64, f64) {
     let contender = Contender::new(Tool::FindMe, None).await;
     let laptop = &contender.laptop;
-    fill(laptop, files);
     know(laptop, contender.event(), files).await;
     let mut watch = laptop.start(laptop.for_event(contender.event()));
     watch.wait_for("idle", 1).await;

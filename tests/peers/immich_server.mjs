@@ -70,7 +70,8 @@ const server = createServer(async (request, response) => {
       known.has(checksum) ? { id, action: 'reject', reason: 'duplicate', assetId: checksum } : { id, action: 'accept' }
     return answer(response, { results: assets.map(result) })
   }
-  if (path === '/assets' && request.method === 'POST') return take(request, response)
+  // A client that was killed ends its request in the middle.
+  if (path === '/assets' && request.method === 'POST') return take(request, response).catch(() => response.destroy())
   return answer(response, { message: `what is ${request.method} ${path}?` }, 404)
 })
 server.listen(Number(port), '127.0.0.1', () => console.log(`http://127.0.0.1:${port}`))
