@@ -12,6 +12,7 @@
 //! | `events` | several events from one program; the alarm; the service; what is asked while a watcher runs |
 //! | `watching` | nothing is overlooked: new folders, too few watches, cards that come and go, a laptop that slept |
 //! | `writers` | how real programs write photos: whatever they do, what arrives is whole and there once |
+//! | `previews` | previews ahead of their originals; RAW files; what ratings let go |
 //! | `versions` | edits, exports, undoing: guests see one version of each shot |
 //! | `kills` | `kill -9` of either side at random moments |
 //! | `at_once` | what is taken away is away for the very next request, although the server remembers |
@@ -45,6 +46,7 @@ mod limits;
 mod line;
 mod live;
 mod odd_files;
+mod previews;
 mod protocol;
 mod stand_in;
 mod support;

@@ -29,7 +29,20 @@ const RAW_EXTENSIONS: [&str; 18] = [
     "sr2", "srw",
 ];
 
+/// Endings of the other formats.
+const ENDINGS: [&str; 10] = ["jpg", "jpeg", "jpe", "png", "webp", "tif", "tiff", "heic", "heif", "hif"];
+
 impl Media {
+    /// Endings of the names of RAW files, in lower case.
+    pub fn raw_endings() -> impl Iterator<Item = &'static str> {
+        RAW_EXTENSIONS.into_iter()
+    }
+
+    /// Endings of the names of photos, in lower case.
+    pub fn endings() -> impl Iterator<Item = &'static str> {
+        ENDINGS.into_iter().chain(["avif"]).chain(RAW_EXTENSIONS)
+    }
+
     /// What the name claims, any case; `None` when it names no photo.
     pub fn of_name(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();

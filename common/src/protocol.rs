@@ -93,6 +93,8 @@ pub mod path {
     pub const ATTENTION: &str = "/api/photos/attention";
     /// Puts them into the queue again.
     pub const RETRY: &str = "/api/photos/retry";
+    /// Shows guests photos that were held back.
+    pub const RELEASE: &str = "/api/photos/release";
     /// Hides photos from guests.
     pub const HIDE: &str = "/api/photos/hide";
     /// Digests on the server.

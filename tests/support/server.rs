@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use findme_common::protocol::{Counts, Name, NameList, PhotoItem, PhotoList};
-use findme_common::{Digest, EventId, PhotographerToken};
+use findme_common::{Digest, EventId, PhotoId, PhotographerToken};
 use reqwest::StatusCode;
 use tempfile::TempDir;
 
@@ -301,6 +301,13 @@ impl Event {
             (counts.runnable == 0).then_some(counts)
         })
         .await
+    }
+
+    /// Guests see exactly these photos.
+    pub(crate) async fn assert_shows_exactly(&self, photos: &[PhotoId]) {
+        self.rest().await;
+        let seen: BTreeSet<_> = self.guest().await.all_photos().await.into_iter().map(|photo| photo.id).collect();
+        assert_eq!(seen, photos.iter().copied().collect::<BTreeSet<_>>());
     }
 
     /// A guest who joins by the code.

@@ -199,9 +199,21 @@ pub struct Args {
     #[arg(long)]
     pub raw: bool,
 
+    /// Send only photos with at least so many stars, in the file or in an XMP sidecar beside it; a later rating counts
+    #[arg(long, env = "FINDME_MIN_RATING", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub min_rating: Option<u8>,
+
     /// Send photos hidden: guests see them when they are released
     #[arg(long)]
     pub hold: bool,
+
+    /// With --hold: release photos as soon as they have so many stars
+    #[arg(long, env = "FINDME_RELEASE_RATING", value_name = "N", requires = "hold", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub release_rating: Option<u8>,
+
+    /// Send a smaller picture ahead of each photo, for guests; the originals follow [default: auto, where the line is slow]
+    #[arg(long, env = "FINDME_PREVIEW", value_name = "WHEN")]
+    pub preview: Option<PreviewArg>,
 
     /// Send at most so many bytes a second, all photos together (500k, 2m)
     #[arg(long, env = "FINDME_LIMIT_RATE", value_name = "BYTES/S", value_parser = rate)]
@@ -246,6 +258,19 @@ pub enum Faces {
     Local,
     /// Not at all.
     Off,
+}
+
+/// When previews go ahead of their photos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PreviewArg {
+    /// While a photo of the usual size takes more than some seconds.
+    #[default]
+    Auto,
+    /// Of every large photo.
+    Always,
+    /// Not at all.
+    Never,
 }
 
 /// Which photo goes first.

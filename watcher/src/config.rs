@@ -12,7 +12,7 @@ use findme_common::{EventId, PhotographerToken};
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::args::{Args, Faces, OrderArg, Output, Place};
+use crate::args::{Args, Faces, OrderArg, Output, Place, PreviewArg};
 use crate::events::{self, canonical};
 use crate::names::Wanted;
 use crate::pace::Pace;
@@ -32,6 +32,9 @@ pub(crate) struct ConfigFile {
     token_file: Option<PathBuf>,
     ca: Option<PathBuf>,
     hold: Option<bool>,
+    min_rating: Option<u8>,
+    release_rating: Option<u8>,
+    preview: Option<PreviewArg>,
     limit_rate: Option<u64>,
     give_up: Option<u64>,
     listen: Option<SocketAddr>,
@@ -87,6 +90,11 @@ pub struct Config {
     pub(crate) wanted: Wanted,
     pub(crate) order: Order,
     pub(crate) manner: Manner,
+    pub(crate) preview: PreviewArg,
+    /// Stars that a photo needs to be sent.
+    pub(crate) min_rating: Option<u8>,
+    /// Stars from which on held photos are released.
+    pub(crate) release_rating: Option<u8>,
     pub(crate) dry_run: bool,
     /// How long the camera may be quiet.
     pub(crate) alarm: Option<Duration>,
@@ -203,8 +211,13 @@ impl Config {
         let exclude = if args.exclude.is_empty() { file.exclude.unwrap_or_default() } else { args.exclude };
         let give_up = args.give_up.or(file.give_up).or(args.once.then_some(30));
         let wanted = Wanted::new(&include, &exclude, args.raw || file.raw.unwrap_or(false))?;
+        let release_rating =
+            args.release_rating.or(file.release_rating).filter(|_| args.hold || file.hold == Some(true));
+        let (min_rating, preview) = (args.min_rating.or(file.min_rating), args.preview.or(file.preview));
         let manner = Manner {
             hold: args.hold || file.hold.unwrap_or(false),
+            release: release_rating,
+            raw: wanted.sends_raw(),
             pace: Pace::new(args.limit_rate.or(file.limit_rate)),
             ..Manner::default()
         };
@@ -228,10 +241,20 @@ impl Config {
                 Some(OrderArg::Newest) | None => Order::Newest,
             },
             manner: Manner { pace: manner.pace.counted_apart(), ..manner.clone() },
+            preview: preview.unwrap_or_default(),
+            min_rating,
+            release_rating,
             dry_run: args.dry_run,
             alarm: alarm.filter(|_| !args.once && !args.dry_run),
         };
         Ok(homes.into_iter().map(one).collect())
+    }
+}
+
+impl Config {
+    /// Whether a sidecar can change anything.
+    pub(crate) fn heeds_ratings(&self) -> bool {
+        self.min_rating.is_some() || self.release_rating.is_some()
     }
 }
 

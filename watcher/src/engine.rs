@@ -4,6 +4,7 @@
 //! at every moment in exactly one place: settling, waiting to be read, waiting to be sent, being sent, or done.
 
 mod outcomes;
+mod previews;
 mod sending;
 mod standing;
 mod versions;
@@ -23,6 +24,7 @@ use crate::alarm::Alarm;
 use crate::arrivals::Arrivals;
 use crate::config::Config;
 use crate::fingerprint::{self, Content, Fingerprint, Reading, Stat};
+use crate::line::Line;
 use crate::manifest::{FileRecord, Manifest, PhotoRecord};
 use crate::names::Promise;
 use crate::plan::{AfterReading, BeforeReading, after_reading, before_reading};
@@ -63,6 +65,9 @@ pub(crate) struct Engine {
     pub(crate) readings: JoinSet<(PathBuf, Reading, Option<Stat>)>,
     readers: usize,
     queue: ByAge<Job>,
+    /// Photos whose previews the server has; they go when nothing else waits.
+    originals: ByAge<Job>,
+    line: Line,
     /// Jobs that failed for reasons of their own, and when they are tried again.
     later: Vec<(Instant, Job)>,
     pub(crate) uploads: JoinSet<(Job, Result<Received, Failure>)>,
@@ -91,6 +96,7 @@ impl Engine {
         let order = config.order;
         let width = Width::new(config.jobs);
         let alarm = config.alarm.map(|after| Alarm::new(after, Instant::now()));
+        let line = Line::new(config.manner.pace.limit());
         let readers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4));
         let mut engine = Self {
             config,
@@ -104,6 +110,8 @@ impl Engine {
             readings: JoinSet::new(),
             readers,
             queue: ByAge::new(order),
+            originals: ByAge::new(order),
+            line,
             later: Vec::new(),
             uploads: JoinSet::new(),
             gate: Gate::default(),
@@ -140,7 +148,11 @@ impl Engine {
             }
             Kind::File(stat) => match self.config.wanted.promise(&below) {
                 Promise::Photo => self.sight_photo(path, stat, signal),
-                Promise::Skip(SkipReason::Raw) => self.skip_raw(&path, stat.fingerprint),
+                Promise::Skip(SkipReason::Raw) => self.sight_raw(path, stat, signal),
+                Promise::Skip(SkipReason::Sidecar) => {
+                    self.sight_sidecar(&path, stat);
+                    self.skip_by_name(&path, SkipReason::Sidecar, stat.fingerprint);
+                }
                 Promise::Skip(reason) => self.skip_by_name(&path, reason, stat.fingerprint),
             },
         }
@@ -187,7 +199,7 @@ impl Engine {
             Some(FileState::Photo { digest, .. }) => self.manifest.photo(&digest).map(|photo| photo.state),
             _ => None,
         };
-        match before_reading(file.as_ref(), photo.as_ref(), stat.fingerprint) {
+        match before_reading(file.as_ref(), photo.as_ref(), stat.fingerprint, self.config.wanted.sends_raw()) {
             BeforeReading::Known(state) => self.count_known(&path, state),
             BeforeReading::Send(digest) if self.under_way.contains_key(&digest) => {}
             BeforeReading::Send(digest) => self.send_known(path, stat, digest),
@@ -225,7 +237,7 @@ impl Engine {
         self.report.tell(&Event::Found { path: &path, bytes: stat.fingerprint.bytes });
         let media = Media::of_name(&path).unwrap_or(Media::Jpeg);
         let parcel = Parcel { path, digest, media, fingerprint: stat.fingerprint };
-        self.enqueue(Job { parcel, since: Instant::now(), failures: 0, errand: Errand::Photo });
+        self.enqueue(Job::new(parcel, Errand::Photo));
     }
 
     fn step(&mut self, path: PathBuf, step: Step) {
@@ -264,10 +276,10 @@ impl Engine {
             }
         }
         let due: Vec<_> = self.later.extract_if(.., |(at, _)| *at <= now).collect();
-        due.into_iter().for_each(|(_, job)| self.queue.push(job.parcel.fingerprint.mtime_ns, job));
+        due.into_iter().for_each(|(_, job)| self.put_in_line(job));
         let settling = self.timers.peek().map(|Reverse((at, _))| *at);
         let later = self.later.iter().map(|(at, _)| *at).min();
-        let gate = if self.queue.is_empty() { None } else { self.gate.opens_at() };
+        let gate = if self.is_waiting() { self.gate.opens_at() } else { None };
         [settling, later, gate].into_iter().flatten().min()
     }
 
@@ -277,8 +289,9 @@ impl Engine {
     pub(crate) fn start_readings(&mut self) {
         while self.readings.len() < self.readers {
             let Some(path) = self.to_read.pop() else { return };
+            let stars = self.config.min_rating;
             self.readings.spawn_blocking(move || {
-                let (reading, found) = fingerprint::read(&path);
+                let (reading, found) = fingerprint::read_rated(&path, stars);
                 (path, reading, found)
             });
         }
@@ -302,6 +315,11 @@ impl Engine {
             Reading::Gone => {
                 self.settling.remove(&path);
                 return;
+            }
+            Reading::BelowRating => {
+                let fingerprint = found.map_or(Fingerprint::default(), |stat| stat.fingerprint);
+                self.settling.remove(&path);
+                return self.skip(&path, SkipReason::BelowRating, fingerprint);
             }
             Reading::Empty => (Why::Skip(SkipReason::Empty), String::new()),
             Reading::NotAPhoto => (Why::Skip(SkipReason::NotAPhoto), String::new()),
@@ -330,6 +348,7 @@ impl Engine {
             AfterReading::Unchanged => {
                 let duplicate = file.is_some_and(|f| matches!(f.state, FileState::Photo { duplicate: true, .. }));
                 self.put_back(&path, digest, file.as_ref());
+                self.may_release(&path, digest);
                 self.manifest.put_file(&path, record(duplicate));
                 if !file.is_some_and(|file| file.seen) && !under_way {
                     if duplicate { self.totals.duplicate += 1 } else { self.totals.known += 1 }
@@ -359,6 +378,7 @@ impl Engine {
                     if self.manifest.has_image(&image) {
                         if let Some(twin) = self.manifest.with_image(&image).filter(|_| file.is_some()) {
                             self.put_back(&path, twin, file.as_ref());
+                            self.may_release(&path, twin);
                         }
                         return self.skip(&path, SkipReason::MetadataOnly, fingerprint);
                     }
@@ -367,16 +387,23 @@ impl Engine {
                         return self.same_image.push((*twin, path));
                     }
                 }
-                self.uncount_skipped(file);
-                self.manifest.put_file(&path, record(false));
+                if self.is_preview_only(media) && crate::names::has_picture_beside(&path) {
+                    return self.skip(&path, SkipReason::RawOfPair, fingerprint);
+                }
                 if !matches!(state, Some(PhotoState::Announced { .. })) {
                     let record = PhotoRecord { image, shot, ..PhotoRecord::announced(fingerprint.bytes) };
                     // Nobody waits for this line: without it the file is read once more, that is all.
                     drop(self.manifest.put_photo(digest, record));
                     self.meet(&path, digest, versions::lay_here(file.as_ref(), digest));
+                    self.meet_raw_beside(&path, digest);
                 }
+                if self.is_preview_only(media) && self.is_of_pair(&path, &digest) {
+                    return self.skip(&path, SkipReason::RawOfPair, fingerprint);
+                }
+                self.uncount_skipped(file);
+                self.manifest.put_file(&path, record(false));
                 let parcel = Parcel { path, digest, media, fingerprint };
-                self.enqueue(Job { parcel, since, failures: 0, errand: Errand::Photo });
+                self.enqueue(Job { since, ..Job::new(parcel, Errand::Photo) });
             }
         }
     }
@@ -388,6 +415,7 @@ impl Engine {
             let Parcel { path, fingerprint, .. } = &job.parcel;
             return self.report.tell(&Event::WouldSend { path, bytes: fingerprint.bytes });
         }
-        self.queue.push(job.parcel.fingerprint.mtime_ns, job);
+        self.line.met(job.parcel.fingerprint.bytes);
+        self.put_in_line(job);
     }
 }

@@ -14,6 +14,7 @@ use findme_common::manifest::{ImageKey, Shot};
 use findme_common::media::{Media, SNIFF_LEN};
 
 use crate::format::{End, EndCheck};
+use crate::rating;
 use crate::shot::{self, Told};
 
 /// Read at a time; large enough for a spinning disk, small enough for many at once.
@@ -86,6 +87,8 @@ pub(crate) enum Reading {
     Empty,
     /// Its first bytes are no photo's.
     NotAPhoto,
+    /// It has not as many stars as are asked for; nothing else was looked at.
+    BelowRating,
     /// It does not end as its format demands.
     Truncated,
     /// It was not the same before and after.
@@ -105,8 +108,6 @@ pub(crate) struct Content {
     pub(crate) image: Option<ImageKey>,
     /// Which shot it is of, where its data say so.
     pub(crate) shot: Option<Box<Shot>>,
-    /// Stars, where somebody gave any: 0 to 5, -1 for rejected.
-    pub(crate) rating: Option<i8>,
     /// From before the reading.
     pub(crate) fingerprint: Fingerprint,
     /// The file may change once more without its fingerprint changing.
@@ -116,15 +117,20 @@ pub(crate) struct Content {
 /// Reads a file once, from beginning to end: digest, format and completeness. Also answers what the file was like
 /// before, where it could be opened. Blocks.
 pub(crate) fn read(path: &Path) -> (Reading, Option<Stat>) {
+    read_rated(path, None)
+}
+
+/// Like [`read`]; only to the end when it has at least so many `stars`.
+pub(crate) fn read_rated(path: &Path, stars: Option<u8>) -> (Reading, Option<Stat>) {
     let mut before = None;
-    let reading = try_read(path, &mut before).unwrap_or_else(|error| match error.kind() {
+    let reading = try_read(path, stars, &mut before).unwrap_or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => Reading::Gone,
         _ => Reading::CannotBeRead(error.to_string()),
     });
     (reading, before)
 }
 
-fn try_read(path: &Path, found: &mut Option<Stat>) -> io::Result<Reading> {
+fn try_read(path: &Path, stars: Option<u8>, found: &mut Option<Stat>) -> io::Result<Reading> {
     let mut file = File::open(path)?;
     let before = Stat::of(&file.metadata()?);
     *found = Some(before);
@@ -139,8 +145,11 @@ fn try_read(path: &Path, found: &mut Option<Stat>) -> io::Result<Reading> {
     };
     let media = Media::of_name(path).map_or(sniffed, |named| named.agrees(sniffed));
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let Told { shot, rating, orientation } =
+    let Told { shot, rating: rated, orientation } =
         shot::told(&buffer[..head_len], media, &name, before.fingerprint.mtime_ns / 1_000_000_000);
+    if stars.is_some_and(|stars| !rating::reaches(rating::beside(path).or(rated), stars)) {
+        return Ok(Reading::BelowRating);
+    }
     let (mut hasher, mut end, mut filled) = (Hasher::new(), EndCheck::new(sniffed), head_len);
     while filled > 0 {
         hasher.update(&buffer[..filled]);
@@ -157,7 +166,7 @@ fn try_read(path: &Path, found: &mut Option<Stat>) -> io::Result<Reading> {
         End::Complete => {
             let fingerprint = before.fingerprint;
             let shot = shot.map(Box::new);
-            Reading::Photo(Content { digest: hasher.finish(), media, image, shot, rating, fingerprint, racy })
+            Reading::Photo(Content { digest: hasher.finish(), media, image, shot, fingerprint, racy })
         }
     })
 }

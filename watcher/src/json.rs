@@ -91,6 +91,8 @@ struct TotalMembers {
     skipped: u64,
     failed: u64,
     left: u64,
+    /// Of those that are left: guests have their previews.
+    previews: u64,
 }
 
 /// How this run's photos went, and what the server told of them, in the summary only. Times are from the file's close to the receipt, and
@@ -159,6 +161,7 @@ impl Line<'_> {
             skipped: totals.skipped,
             failed: totals.failed,
             left: totals.on_the_way,
+            previews: totals.previews,
         };
         Self { totals: Some(members), bytes: Some(totals.bytes), ..Self::new(kind) }
     }
@@ -235,12 +238,13 @@ mod tests {
             skipped,
             failed,
             on_the_way,
+            previews: 3,
             bytes: 7,
             bytes_sent: 8,
             bytes_left: 9,
             arrived,
         };
-        let members = r#""found":21,"known":1,"uploaded":2,"duplicate":3,"skipped":4,"failed":5,"left":6"#;
+        let members = r#""found":21,"known":1,"uploaded":2,"duplicate":3,"skipped":4,"failed":5,"left":6,"previews":3"#;
         let path_member = r#""path":"/a \"b\"\n.jpg""#;
         for (event, expected) in [
             (Event::Found { path, bytes: 5 }, format!(r#"{{"v":1,"type":"found",{path_member},"bytes":5}}"#)),

@@ -329,6 +329,12 @@ impl Manifest {
         self.put_photo(digest, PhotoRecord { bytes, state, ..known })
     }
 
+    /// Records how far the preview of a content has come; the answer resolves when that is on stable storage.
+    pub(crate) fn put_preview(&self, digest: Digest, bytes: u64, preview: PreviewState) -> Durable {
+        let known = self.photo(&digest).unwrap_or_else(|| PhotoRecord::announced(bytes));
+        self.put_photo(digest, PhotoRecord { preview: Some(preview), ..known })
+    }
+
     /// All contents of a shot.
     pub(crate) fn of_shot(&self, key: ShotKey) -> Vec<(Digest, PhotoRecord)> {
         let state = self.state();
@@ -412,9 +418,7 @@ impl Manifest {
 
     /// Records the server's receipt.
     pub(crate) fn put_received(&self, digest: Digest, bytes: u64, photo: PhotoId) -> Durable {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        self.put_state(digest, bytes, PhotoState::Received { photo, at_ms })
+        self.put_state(digest, bytes, PhotoState::Received { photo, at_ms: now_ms() })
     }
 
     /// Writes a snapshot of everything and empties the journal. Does nothing when the journal is empty. Blocks, and
@@ -438,6 +442,12 @@ impl Manifest {
         state.lines = 0;
         placed
     }
+}
+
+/// Milliseconds since 1970 (UTC).
+pub(crate) fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Reads snapshot and journal; `None` when there never was a manifest here. Also: how much of the journal is good.

@@ -51,6 +51,11 @@ impl Wanted {
         Ok(Self { include, exclude: globs(exclude)?, raw })
     }
 
+    /// Whether RAW files are sent whole.
+    pub(crate) fn sends_raw(&self) -> bool {
+        self.raw
+    }
+
     /// What the name of a file promises. `below` is the path below the watched folder.
     pub(crate) fn promise(&self, below: &Path) -> Promise {
         let name = below.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();

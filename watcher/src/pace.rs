@@ -53,6 +53,11 @@ impl Pace {
         Self { limited: self.limited.clone(), gone: Arc::default() }
     }
 
+    /// Bytes a second at most.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        self.limited.as_ref().map(|limited| limited.bytes_per_second)
+    }
+
     /// Bytes that were handed to connections so far, those that were sent again included.
     pub(crate) fn gone(&self) -> u64 {
         self.gone.load(Ordering::Relaxed)

@@ -3,7 +3,7 @@
 //! The manifest alone must suffice: whatever the server calls its uploads, no content is sent twice.
 
 use findme_common::Digest;
-use findme_common::manifest::{FileState, PhotoState};
+use findme_common::manifest::{FileState, PhotoState, SkipReason};
 
 use crate::fingerprint::Fingerprint;
 use crate::manifest::FileRecord;
@@ -19,16 +19,19 @@ pub(crate) enum BeforeReading {
     Read,
 }
 
-/// Decides from the path's entry and, where it names a content, from that content's state.
+/// Decides from the path's entry and, where it names a content, from that content's state. `raw`: RAW files are to be sent
+/// whole.
 pub(crate) fn before_reading(
     file: Option<&FileRecord>,
     photo: Option<&PhotoState>,
     found: Fingerprint,
+    raw: bool,
 ) -> BeforeReading {
     let Some(file) = file.filter(|file| file.fingerprint == found && !file.racy) else {
         return BeforeReading::Read;
     };
     match (file.state, photo) {
+        (FileState::Photo { digest, .. }, Some(PhotoState::PreviewOnly { .. })) if raw => BeforeReading::Send(digest),
         (
             FileState::Photo { .. },
             Some(PhotoState::Received { .. } | PhotoState::PreviewOnly { .. } | PhotoState::Deleted),
@@ -39,6 +42,11 @@ pub(crate) fn before_reading(
         }
         // The content's line was lost with a power cut, the path's was not.
         (FileState::Photo { .. }, None) | (FileState::Failed(_), _) => BeforeReading::Read,
+        // Earlier programs sent nothing of a RAW file.
+        (FileState::Skipped(SkipReason::Raw), _) => BeforeReading::Read,
+        (FileState::Skipped(SkipReason::RawOfPair | SkipReason::RawWithoutPreview), _) if raw => BeforeReading::Read,
+        // Once in each run: the rating may lie in another file, and what is asked for may be less.
+        (FileState::Skipped(SkipReason::BelowRating), _) if !file.seen => BeforeReading::Read,
         (FileState::Skipped(_), _) => BeforeReading::Known(file.state),
     }
 }
@@ -79,7 +87,6 @@ mod tests {
     use std::collections::BTreeMap;
 
     use findme_common::PhotoId;
-    use findme_common::manifest::SkipReason;
     use proptest::prelude::*;
 
     use super::*;
@@ -178,7 +185,7 @@ mod tests {
                     _ => None,
                 };
                 let known = file.as_ref().and_then(of).and_then(|content| self.photos.get(&content));
-                match before_reading(file.as_ref(), known, fingerprint(number)) {
+                match before_reading(file.as_ref(), known, fingerprint(number), false) {
                     BeforeReading::Known(_) => continue,
                     BeforeReading::Send(of) => {
                         assert_eq!(of, digest(content), "the fingerprint stands for the content");
@@ -251,11 +258,32 @@ mod tests {
         let state = FileState::Photo { digest: digest(1), duplicate: false };
         let received = PhotoState::Received { photo: PhotoId::from_bytes([1; 16]), at_ms: 0 };
         let known = BeforeReading::Known(state);
-        assert_eq!(before_reading(Some(&file(state, false)), Some(&received), fingerprint(1)), known);
-        assert_eq!(before_reading(Some(&file(state, true)), Some(&received), fingerprint(1)), BeforeReading::Read);
-        assert_eq!(before_reading(Some(&file(state, false)), Some(&received), fingerprint(2)), BeforeReading::Read);
+        assert_eq!(before_reading(Some(&file(state, false)), Some(&received), fingerprint(1), false), known);
+        assert_eq!(
+            before_reading(Some(&file(state, true)), Some(&received), fingerprint(1), false),
+            BeforeReading::Read
+        );
+        assert_eq!(
+            before_reading(Some(&file(state, false)), Some(&received), fingerprint(2), false),
+            BeforeReading::Read
+        );
         let skipped = FileState::Skipped(SkipReason::Empty);
-        assert_eq!(before_reading(Some(&file(skipped, false)), None, fingerprint(1)), BeforeReading::Known(skipped));
+        let before = |state, photo, raw| before_reading(Some(&file(state, false)), photo, fingerprint(1), raw);
+        assert_eq!(before(skipped, None, false), BeforeReading::Known(skipped));
+        let only = PhotoState::PreviewOnly { photo: PhotoId::from_bytes([1; 16]), at_ms: 0 };
+        assert_eq!(before(state, Some(&only), false), BeforeReading::Known(state));
+        assert_eq!(before(state, Some(&only), true), BeforeReading::Send(digest(1)), "--raw sends it now");
+        for (reason, raw, read) in [
+            (SkipReason::Raw, false, true),
+            (SkipReason::RawOfPair, false, false),
+            (SkipReason::RawOfPair, true, true),
+            (SkipReason::RawWithoutPreview, true, true),
+            (SkipReason::BelowRating, false, true),
+        ] {
+            let state = FileState::Skipped(reason);
+            let expected = if read { BeforeReading::Read } else { BeforeReading::Known(state) };
+            assert_eq!(before(state, None, raw), expected, "{reason:?}");
+        }
     }
 
     #[test]

@@ -83,6 +83,20 @@ pub(crate) struct Job {
     /// Attempts that failed for reasons of its own.
     pub(crate) failures: u32,
     pub(crate) errand: Errand,
+    /// It was tried to send a preview ahead, and there is none.
+    pub(crate) without_preview: bool,
+}
+
+impl Job {
+    /// Begun now.
+    pub(crate) fn new(parcel: Parcel, errand: Errand) -> Self {
+        Self { parcel, since: Instant::now(), failures: 0, errand, without_preview: false }
+    }
+
+    /// Whether it sends bytes of a photo.
+    pub(crate) fn sends(&self) -> bool {
+        matches!(self.errand, Errand::Photo | Errand::Preview)
+    }
 }
 
 /// What is to be done with a photo.
@@ -90,8 +104,12 @@ pub(crate) struct Job {
 pub(crate) enum Errand {
     /// Send it.
     Photo,
+    /// Send a smaller picture ahead of it.
+    Preview,
     /// The server has it; tell which other photo it replaces.
     Relation,
+    /// The server has it; let guests see it if its rating says so.
+    Release,
 }
 
 /// A pause that doubles with each failure, never longer than 10 s, spread so that many do not come at once.

@@ -70,6 +70,9 @@ pub(crate) enum Failure {
         /// What it says.
         why: String,
     },
+    /// There is no picture that could go ahead of the photo.
+    #[error("no preview")]
+    NoPreview,
     /// The photographer deleted this photo on the server.
     #[error("deleted on the server")]
     Deleted,
@@ -85,6 +88,18 @@ pub(crate) enum Failure {
     /// Nothing can be recorded, so nothing may be sent.
     #[error(transparent)]
     Manifest(#[from] WriteError),
+}
+
+impl Failure {
+    /// Whether it says that the preview cannot be sent, and nothing about the photo. `only`: nothing else is to be sent
+    /// of the photo, so that what may work later is tried again.
+    pub(crate) fn is_of_preview(&self, only: bool) -> bool {
+        match self {
+            Self::NoPreview => true,
+            Self::Refused { .. } | Self::Again { .. } => !only,
+            _ => false,
+        }
+    }
 }
 
 /// When the server was last heard of. Shared by everything that talks with it.

@@ -64,21 +64,51 @@ pub(crate) struct Told {
 pub(crate) fn told(head: &[u8], media: Media, name: &str, mtime: i64) -> Told {
     let exif = exif_of(head);
     let packet = xmp::packet(head);
-    let number = |tag| exif.as_ref().and_then(|exif| exif.get_field(tag, In::PRIMARY)?.value.get_uint(0));
-    let orientation = number(Tag::Orientation).and_then(|turned| u8::try_from(turned).ok());
-    let orientation = orientation.filter(|turned| (1..=8).contains(turned)).unwrap_or(1);
-    // `Rating` of EXIF, as Windows writes it.
-    let stars = number(Tag(exif::Context::Tiff, 0x4746)).map(|stars| stars.min(5) as i8);
-    let rating = packet.and_then(xmp::rating).or(stars);
+    let orientation = turned(exif.as_ref());
+    let rating = stars(exif.as_ref(), packet);
     let shot = exif.as_ref().and_then(|exif| shot(exif, packet, head, media, name, mtime));
     Told { shot, rating, orientation }
+}
+
+/// How the picture is turned, 1 to 8, by the beginning of its file.
+pub(crate) fn orientation(head: &[u8]) -> u8 {
+    turned(exif_of(head).as_ref())
+}
+
+/// The stars in the file itself, by its beginning.
+pub(crate) fn rating(head: &[u8]) -> Option<i8> {
+    stars(exif_of(head).as_ref(), xmp::packet(head))
+}
+
+fn number(exif: Option<&Exif>, tag: Tag) -> Option<u32> {
+    exif?.get_field(tag, In::PRIMARY)?.value.get_uint(0)
+}
+
+fn turned(exif: Option<&Exif>) -> u8 {
+    let turned = number(exif, Tag::Orientation).and_then(|turned| u8::try_from(turned).ok());
+    turned.filter(|turned| (1..=8).contains(turned)).unwrap_or(1)
+}
+
+fn stars(exif: Option<&Exif>, packet: Option<&str>) -> Option<i8> {
+    // `Rating` of EXIF, as Windows writes it.
+    let stars = number(exif, Tag(exif::Context::Tiff, 0x4746)).map(|stars| stars.min(5) as i8);
+    packet.and_then(xmp::rating).or(stars)
 }
 
 fn exif_of(head: &[u8]) -> Option<Exif> {
     let mut reader = exif::Reader::new();
     reader.continue_on_error(true);
     let read = reader.read_from_container(&mut std::io::Cursor::new(head));
-    read.or_else(|error| error.distill_partial_result(|_| {})).ok()
+    let read = read.or_else(|error| error.distill_partial_result(|_| {})).ok();
+    // CR3 keeps its directories in a box of its own.
+    let canon = || {
+        let at = memchr::memmem::find(head, b"CMT1")? + 4;
+        let mut reader = exif::Reader::new();
+        reader.continue_on_error(true);
+        let read = reader.read_raw(head.get(at..)?.to_vec());
+        read.or_else(|error| error.distill_partial_result(|_| {})).ok()
+    };
+    read.or_else(canon)
 }
 
 fn text(exif: &Exif, tag: Tag) -> Option<String> {
@@ -150,8 +180,8 @@ pub(crate) fn jpeg_size(head: &[u8]) -> Option<(u32, u32)> {
     loop {
         match rest {
             [0xFF, 0xFF, ..] => rest = &rest[1..],
-            [0xFF, 0xC4 | 0xC8 | 0xCC, ..] => rest = after_segment(rest)?,
-            [0xFF, 0xC0..=0xCF, _, _, _, h1, h2, w1, w2, ..] => {
+            // Baseline, extended and progressive: what can be shown. RAW data is lossless.
+            [0xFF, 0xC0..=0xC2, _, _, _, h1, h2, w1, w2, ..] => {
                 return Some((u32::from(*w1) << 8 | u32::from(*w2), u32::from(*h1) << 8 | u32::from(*h2)));
             }
             [0xFF, 0xD9 | 0xDA, ..] => return None,

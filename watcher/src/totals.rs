@@ -16,6 +16,8 @@ pub(crate) struct Totals {
     pub(crate) failed: u64,
     /// Not finished: settling, being read, waiting or being sent.
     pub(crate) on_the_way: u64,
+    /// Of these: guests have the preview, the original waits.
+    pub(crate) previews: u64,
     /// Bytes of the photos received in this run.
     pub(crate) bytes: u64,
     /// Bytes of photos that were handed to connections, those that had to be sent again included.

@@ -126,7 +126,7 @@ fn why_not(reading: &Reading) -> &str {
         Reading::Changed => "it is being written",
         Reading::Gone => "it vanished",
         Reading::CannotBeRead(why) => why,
-        Reading::Photo(_) | Reading::Empty | Reading::NotAPhoto => "",
+        Reading::Photo(_) | Reading::Empty | Reading::NotAPhoto | Reading::BelowRating => "",
     }
 }
 

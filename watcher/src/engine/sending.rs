@@ -26,11 +26,11 @@ const WORTH_A_LINE: u32 = 4;
 impl Engine {
     /// Starts as many uploads as may run.
     pub(crate) fn start_uploads(&mut self, now: Instant) {
-        while self.uploads.len() < self.width.may_run() && !self.queue.is_empty() && self.gate.may_go(now) {
-            let Some(job) = self.queue.pop() else { return };
+        while self.uploads.len() < self.width.may_run() && self.is_waiting() && self.gate.may_go(now) {
+            let Some(job) = self.next_job() else { return };
             let sent = Arc::new(AtomicU64::new(0));
             let bytes = job.parcel.fingerprint.bytes;
-            if job.errand == Errand::Photo {
+            if job.sends() {
                 self.sending_bytes += bytes;
                 self.report.started(&job.parcel.path, bytes, Arc::clone(&sent));
             }
@@ -39,7 +39,9 @@ impl Engine {
             self.uploads.spawn(async move {
                 let result = match job.errand {
                     Errand::Photo => tus::send(&server, &manifest, event, &job.parcel, &manner, &sent).await,
+                    Errand::Preview => tus::send_preview(&server, &manifest, event, &job.parcel, &manner, &sent).await,
                     Errand::Relation => tus::tell(&server, &manifest, event, &job.parcel, &manner).await,
+                    Errand::Release => tus::release(&server, &manifest, event, &job.parcel, &manner).await,
                 };
                 (job, result)
             });
@@ -50,22 +52,26 @@ impl Engine {
     pub(crate) fn sent(&mut self, job: Job, result: Result<Received, Failure>) -> Result<(), Fatal> {
         let now = Instant::now();
         self.report.stopped(&job.parcel.path);
-        if job.errand == Errand::Photo {
+        if job.sends() {
             self.sending_bytes = self.sending_bytes.saturating_sub(job.parcel.fingerprint.bytes);
         }
         match result {
-            Ok(_) if job.errand == Errand::Relation => self.reached(),
+            Ok(_) if !job.sends() => self.reached(),
+            Ok(received) if job.errand == Errand::Preview => {
+                self.reached();
+                self.preview_received(job, received, now);
+            }
             Ok(received) => {
                 self.reached();
                 self.received(&job, received, now);
             }
             Err(Failure::TokenRefused(why)) => {
                 // It is left for the next run, and counted so.
-                self.queue.push(job.parcel.fingerprint.mtime_ns, job);
+                self.put_in_line(job);
                 return Err(Fatal::TokenRefused(why));
             }
             Err(failure @ Failure::TooNew(_)) => {
-                self.queue.push(job.parcel.fingerprint.mtime_ns, job);
+                self.put_in_line(job);
                 return Err(Fatal::TooNew(failure.to_string()));
             }
             Err(Failure::Manifest(error)) => return Err(Fatal::Manifest(error)),
@@ -79,9 +85,14 @@ impl Engine {
             // Whatever else happened, the server was there.
             Err(failure) => {
                 self.reached();
-                if job.errand == Errand::Relation && !matches!(failure, Failure::Again { .. }) {
+                if !job.sends() && !matches!(failure, Failure::Again { .. }) {
                     // A server that knows no versions, or a photo that is gone: nothing is lost by it.
-                    tracing::debug!(%failure, "not told what a photo replaces");
+                    tracing::debug!(%failure, errand = ?job.errand, "the server was not told");
+                    return Ok(());
+                }
+                if job.errand == Errand::Preview && failure.is_of_preview(self.is_preview_only(job.parcel.media)) {
+                    tracing::debug!(%failure, path = %job.parcel.path.display(), "no preview");
+                    self.no_preview(job);
                     return Ok(());
                 }
                 self.not_sent(job, failure, now);
@@ -97,7 +108,7 @@ impl Engine {
         }
     }
 
-    fn received(&mut self, job: &Job, received: Received, now: Instant) {
+    pub(super) fn received(&mut self, job: &Job, received: Received, now: Instant) {
         let Parcel { path, digest, fingerprint, .. } = &job.parcel;
         self.left(digest);
         self.failed.retain(|_, failed| failed.digest != Some(*digest));
@@ -116,6 +127,7 @@ impl Engine {
         }
         // It was learnt while the photo was being sent.
         self.tell_relation(*digest, path);
+        self.may_release(path, *digest);
     }
 
     fn wait_for_server(&mut self, job: Job, now: Instant, after: Option<Duration>, failure: &Failure) {
@@ -123,7 +135,7 @@ impl Engine {
             self.report.tell(&Event::Notice(&format!("{failure}; trying again until it works")));
         }
         tracing::debug!(%failure, path = %job.parcel.path.display(), "not sent");
-        self.queue.push(job.parcel.fingerprint.mtime_ns, job);
+        self.put_in_line(job);
     }
 
     fn not_sent(&mut self, mut job: Job, failure: Failure, now: Instant) {
@@ -139,7 +151,7 @@ impl Engine {
             Failure::Again { tries, .. } if tries.is_none_or(|tries| job.failures < tries) => {
                 self.later.push((now + pause, job));
             }
-            _ if job.errand == Errand::Relation => {}
+            _ if !job.sends() => {}
             Failure::Vanished => match self.manifest.other_path(&digest, &path) {
                 Some(other) => self.send_from(job, other),
                 // Its new name may not have been seen yet.
@@ -178,10 +190,10 @@ impl Engine {
         let (digest, duplicate) = (job.parcel.digest, false);
         self.manifest.put_file(&path, FileRecord { state: FileState::Photo { digest, duplicate }, ..file });
         job.parcel = Parcel { path, fingerprint: file.fingerprint, ..job.parcel };
-        self.queue.push(file.fingerprint.mtime_ns, job);
+        self.put_in_line(job);
     }
 
-    fn look_again(&mut self, path: &Path) {
+    pub(super) fn look_again(&mut self, path: &Path) {
         if let Ok(metadata) = std::fs::symlink_metadata(path)
             && metadata.is_file()
         {
@@ -190,7 +202,7 @@ impl Engine {
     }
 
     /// A content is under way no more. Files with the same picture and other metadata waited for what becomes of it.
-    fn left(&mut self, digest: &Digest) {
+    pub(super) fn left(&mut self, digest: &Digest) {
         self.under_way.remove(digest);
         for (_, path) in self.same_image.extract_if(.., |(of, _)| of == digest).collect::<Vec<_>>() {
             self.look_again(&path);

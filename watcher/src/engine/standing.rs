@@ -13,12 +13,12 @@ impl Engine {
     pub(crate) fn totals(&self) -> Totals {
         let on_the_way = self.settling.len() + self.unsent() + self.same_image.len();
         let (failed, arrived) = (self.failed.len() as u64, self.arrivals.arrived());
-        let bytes_sent = self.config.manner.pace.gone();
-        Totals { failed, on_the_way: on_the_way as u64, arrived, bytes_sent, ..self.totals }
+        let (previews, bytes_sent) = (self.originals.len() as u64, self.config.manner.pace.gone());
+        Totals { failed, on_the_way: on_the_way as u64, previews, arrived, bytes_sent, ..self.totals }
     }
 
     fn unsent(&self) -> usize {
-        self.queue.len() + self.later.len() + self.uploads.len()
+        self.queue.len() + self.originals.len() + self.later.len() + self.uploads.len()
     }
 
     /// Whether every file that was found has its word.
@@ -34,7 +34,8 @@ impl Engine {
     /// Called often: shows where everything stands, and looks at what changes with time alone.
     pub(crate) fn pulse(&mut self) {
         let (now, gone) = (Instant::now(), self.config.manner.pace.gone());
-        let pressed = !self.queue.is_empty() && self.uploads.len() >= self.width.may_run();
+        let pressed = self.is_waiting() && self.uploads.len() >= self.width.may_run();
+        self.line.look(now, gone, pressed);
         self.width.look(now, gone, pressed);
         if let Some(quiet) = self.alarm.as_mut().and_then(|alarm| alarm.rings(now)) {
             let line = format!("NO NEW PHOTO for {}: is the camera still sending?", minutes(quiet));
@@ -46,7 +47,7 @@ impl Engine {
 
     /// Of the photos that were read and wait; those that are being sent count in full.
     fn bytes_left(&self) -> u64 {
-        let waiting = self.queue.iter().chain(self.later.iter().map(|(_, job)| job));
+        let waiting = self.queue.iter().chain(self.originals.iter()).chain(self.later.iter().map(|(_, job)| job));
         waiting.map(|job| job.parcel.fingerprint.bytes).sum::<u64>() + self.sending_bytes
     }
 

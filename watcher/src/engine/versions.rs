@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use findme_common::Digest;
 use findme_common::manifest::{FileState, PhotoState, SkipReason};
 use findme_common::media::Media;
-use tokio::time::Instant;
 
 use super::Engine;
 use crate::fingerprint::Fingerprint;
@@ -87,9 +86,7 @@ impl Engine {
         let fingerprint = Fingerprint { bytes: record.bytes, ..Fingerprint::default() };
         let media = Media::of_name(&path).unwrap_or(Media::Jpeg);
         let parcel = Parcel { path, digest, media, fingerprint };
-        let job = Job { parcel, since: Instant::now(), failures: 0, errand: Errand::Relation };
-        // Before all photos: it is small, and what guests see depends on it.
-        self.queue.push(i64::MAX, job);
+        self.put_in_line(Job::new(parcel, Errand::Relation));
     }
 
     /// What an earlier run could not tell.

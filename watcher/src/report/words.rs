@@ -27,6 +27,13 @@ impl Words {
     pub(super) fn status(&self, totals: Totals) -> String {
         let safe = if self.this_machine_only { "copied on this laptop" } else { "safe" };
         let mut line = format!("{} on the way, {} {safe}", number(totals.on_the_way), number(totals.safe()));
+        if totals.previews > 0 {
+            let (previews, originals) = (number(totals.previews), number(totals.on_the_way));
+            line = format!(
+                "{previews} previews with guests, {originals} originals on the way, {} {safe}",
+                number(totals.safe())
+            );
+        }
         if totals.failed > 0 {
             // In front, where a narrow terminal does not cut it off.
             line = format!("{} FAILED, {line}", number(totals.failed));

@@ -296,7 +296,7 @@ async fn each_file_ends_in_its_word() {
     scene.put("empty.jpg", b"");
     scene.put("cut.jpg", &photo(2)[..1000]);
     scene.put("notes.txt", b"x");
-    scene.put("raw.nef", b"II*\0");
+    scene.put("raw.nef", b"II*\0\x08\0\0\0\0\0\0\0\0\0");
     scene.put("pair.nef", b"II*\0");
     scene.put("pair.jpg", &photo(3));
     let mut heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic\0\0\0\x20mdat".to_vec();
@@ -311,7 +311,7 @@ async fn each_file_ends_in_its_word() {
         ("empty.jpg", FileState::Skipped(SkipReason::Empty)),
         ("cut.jpg", FileState::Failed(FailReason::Truncated)),
         ("notes.txt", FileState::Skipped(SkipReason::NotAPhoto)),
-        ("raw.nef", FileState::Skipped(SkipReason::Raw)),
+        ("raw.nef", FileState::Skipped(SkipReason::RawWithoutPreview)),
         ("pair.nef", FileState::Skipped(SkipReason::RawOfPair)),
         #[cfg(unix)]
         ("link.jpg", FileState::Skipped(SkipReason::Symlink)),
