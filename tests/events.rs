@@ -137,7 +137,11 @@ async fn the_service_runs_what_was_typed() {
     let words = line("ExecStart=");
     let mut shell = Command::new("sh");
     shell.args(["-c", &words]).current_dir(line("WorkingDirectory=")).env_clear();
-    typed.get_envs().for_each(|(name, value)| drop(value.map(|value| shell.env(name, value))));
+    for (name, value) in typed.get_envs() {
+        if let Some(value) = value {
+            shell.env(name, value);
+        }
+    }
     let (code, said) = output(shell);
     assert_eq!(code, 0, "{said}");
     event.assert_holds_exactly(&[small(1)]).await;

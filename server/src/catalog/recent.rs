@@ -96,7 +96,7 @@ impl Recent {
     fn moment(&self) -> Option<Moment> {
         let age = elapsed(&self.0).saturating_sub(self.0.looked.load(Ordering::SeqCst));
         let stamp = self.0.stamp.load(Ordering::SeqCst);
-        (stamp % 2 == 0 && u128::from(age) <= SURE_FOR.as_millis()).then_some(Moment(stamp))
+        (stamp.is_multiple_of(2) && u128::from(age) <= SURE_FOR.as_millis()).then_some(Moment(stamp))
     }
 
     /// Whether it is this caller who has to have it looked whether others wrote.
