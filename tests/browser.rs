@@ -5,6 +5,7 @@
 //! server listens on 127.0.0.2; the test prints which. Screenshots go to `target/screenshots` for people to look at.
 
 mod apart;
+mod desk;
 mod phone;
 mod site;
 

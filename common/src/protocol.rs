@@ -3,12 +3,14 @@
 
 mod admin;
 mod attention;
+mod board;
 
 pub use admin::{
     EventChange, EventCreated, EventItem, EventRequest, Policy, SuppressionItem, TokenCreated, TokenItem, TokenRequest,
     Until,
 };
 pub use attention::{AttentionItem, AttentionList, ReindexRequest, RetryRequest};
+pub use board::{Board, Delay, GuestCounts, MachineItem};
 
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +99,10 @@ pub mod path {
     pub const RELEASE: &str = "/api/photos/release";
     /// Hides photos from guests.
     pub const HIDE: &str = "/api/photos/hide";
+    /// What the photographer's board shows.
+    pub const BOARD: &str = "/api/board";
+    /// Signs a browser in with a token; `DELETE` signs it out.
+    pub const DESK: &str = "/api/desk";
     /// Digests on the server.
     pub const NAMES: &str = "/api/names";
     /// The description of the API (OpenAPI 3.1).

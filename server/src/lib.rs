@@ -59,7 +59,7 @@ pub use cli::main;
 pub use config::{Config, Faces};
 use cpu::CpuPool;
 use face::Engine;
-use http::{App, Crowd, Rates, Terms, Tls};
+use http::{App, Crowd, Rates, Terms, Tls, Unfound};
 pub use http::{Network, TlsFiles};
 use indexer::Indexer;
 pub use limits::{Bytes, Limits, Rate, Seconds};
@@ -312,6 +312,7 @@ impl Server {
             limits,
             rates: Rates::new(&limits),
             listeners: Crowd::default(),
+            unfound: Unfound::default(),
             selfie_room: Arc::new(Semaphore::new(http::selfie_units(&limits) as usize)),
             public_url: self.config.public_url.clone(),
             contact: self.config.contact.clone(),

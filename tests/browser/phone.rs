@@ -27,7 +27,7 @@ if (page.scrollWidth > innerWidth) wrong.push(`wider than the screen: ${page.scr
 const open = document.querySelector("dialog[open]") || document;
 for (const e of open.querySelectorAll("a[href], button, input, label.button, label.consent")) {
   const box = e.getBoundingClientRect();
-  if (!box.width || e.matches(".skip, .hidden-input, p > a:not(.button), .consent input") || getComputedStyle(e).visibility === "hidden") continue;
+  if (!box.width || e.matches(".skip, .hidden-input, p > a:not(.button), .consent input, .check input, .picks input") || getComputedStyle(e).visibility === "hidden") continue;
   if (box.width < 43.5 || box.height < 43.5) wrong.push(`too small to touch: ${e.outerHTML.slice(0, 90)} ${box.width}x${box.height}`);
   const named = e.getAttribute("aria-label") || e.textContent.trim() || (e.labels && e.labels.length) || e.querySelector("img[alt]:not([alt=''])");
   if (!named) wrong.push(`no name: ${e.outerHTML.slice(0, 90)}`);

@@ -49,7 +49,10 @@ impl Assets {
 #[derive(Debug)]
 pub(super) struct Site {
     url: String,
-    token: String,
+    /// The photographer's.
+    pub(super) token: String,
+    /// The operator's.
+    pub(super) operator: String,
     /// Code of the event.
     pub(super) join: String,
     _server: Child,
@@ -72,6 +75,8 @@ impl Site {
             line.and_then(|line| line.split_whitespace().last()).map(str::to_owned).with_context(|| created.clone())
         };
         let (token, join) = (word("photographer")?, word("join")?);
+        let operator =
+            created.split_whitespace().find(|word| word.starts_with("fmo.")).context("shown once")?.to_owned();
         let mut command = Command::new(program);
         command.arg("--data").arg(data.path()).args(["--listen", &format!("{address}:0")]);
         match models {
@@ -84,7 +89,7 @@ impl Site {
         let url = line.split_whitespace().last().context("an address")?.trim_end_matches('/').to_owned();
         // Already there when another test installed it.
         rustls::crypto::ring::default_provider().install_default().ok();
-        Ok(Self { url, token, join, _server: server, _data: data })
+        Ok(Self { url, token, operator, join, _server: server, _data: data })
     }
 
     /// The address of a page.
@@ -102,13 +107,18 @@ impl Site {
     pub(super) async fn upload(&self, photo: &Path) -> anyhow::Result<()> {
         let bytes = tokio::fs::read(photo).await.with_context(|| photo.display().to_string())?;
         let name = photo.file_name().and_then(|name| name.to_str()).context("a file name")?;
+        self.send(name, bytes, "").await
+    }
+
+    /// The same of bytes, with more metadata.
+    pub(super) async fn send(&self, name: &str, bytes: Vec<u8>, more: &str) -> anyhow::Result<()> {
         let created = self
             .http()
             .post(self.page("/api/uploads"))
             .bearer_auth(&self.token)
             .header("tus-resumable", "1.0.0")
             .header("upload-length", bytes.len())
-            .header("upload-metadata", format!("filename {}", STANDARD.encode(name)))
+            .header("upload-metadata", format!("filename {}{more}", STANDARD.encode(name)))
             .send()
             .await?;
         let location = created.headers().get("location").context("a location")?.to_str()?.to_owned();

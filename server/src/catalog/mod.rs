@@ -5,6 +5,7 @@
 
 mod attention;
 mod audit;
+mod board;
 mod changes;
 mod copy;
 mod curation;

@@ -127,8 +127,8 @@ async fn allowed(
     }
     let Some(policy) = policy(request.method(), route) else { return Ok(None) };
     // Who shows nothing good is refused by the handler, and counted then.
-    let headers = request.headers();
-    let Some(known) = auth::known(app, headers, guests_only(route)).await else { return Ok(None) };
+    let (headers, signed_in) = (request.headers(), request.method().is_safe() && auth::at_desk(request.uri()));
+    let Some(known) = auth::known(app, headers, signed_in, guests_only(route)).await else { return Ok(None) };
     request.extensions_mut().insert(known);
     app.rates.check(policy, known.who())
 }

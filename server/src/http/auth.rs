@@ -1,21 +1,29 @@
 //! Who asks: a machine with a photographer token, or a guest with a session cookie. Handlers take these as arguments, so
 //! that none can forget to ask; each is bound to one event, and what belongs to another event is not found.
+//!
+//! A browser in which a photographer or an operator signed in sends their token as a cookie. It counts where only they
+//! are let in, and elsewhere when the request asks for it by `?desk`: the same browser may have joined as a guest. What
+//! changes something is taken from our own pages alone.
 
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
-use axum::http::{HeaderMap, header, request::Parts};
+use axum::http::{HeaderMap, Uri, header, request::Parts};
 use findme_common::protocol::Code;
 use findme_common::{EventId, OperatorToken, PhotographerToken, Secret};
 use subtle::ConstantTimeEq;
 
 use super::App;
+use super::client::{Client, same_origin};
 use super::problem::ApiError;
 use crate::catalog::{Guest, Listens, Machine};
 use crate::clock::now_ms;
 
 /// Name of the guests' session cookie.
 pub(crate) const COOKIE: &str = "findme";
+
+/// Name of the cookie that holds the token of who signed in.
+pub(crate) const DESK: &str = "findme-desk";
 
 /// A machine that may upload to its event and see its lists.
 #[derive(Debug, Clone, Copy)]
@@ -62,10 +70,11 @@ impl Known {
     }
 }
 
-/// Who presents a good secret; `None` when nobody does, or it cannot be told now (the handler says so then). Where only
-/// guests are let in, only their cookie counts. A secret that is made up makes nobody new.
-pub(super) async fn known(app: &App, headers: &HeaderMap, guests_only: bool) -> Option<Known> {
-    match bearer(headers).filter(|_| !guests_only) {
+/// Who presents a good secret; `None` when nobody does, or it cannot be told now (the handler says so then). `signed_in`:
+/// see [`at_desk`]. Where only guests are let in, only their cookie counts. A secret that is made up makes nobody new.
+pub(super) async fn known(app: &App, headers: &HeaderMap, signed_in: bool, guests_only: bool) -> Option<Known> {
+    let cookie_of_desk = cookie_named(DESK, headers).filter(|_| signed_in);
+    match bearer(headers).or(cookie_of_desk).filter(|_| !guests_only) {
         Some(text) => machine(app, text).await.ok().map(Known::Machine),
         None => app.catalog.guest(&cookie(headers)?.hash()).await.ok()?.map(Known::Guest),
     }
@@ -79,25 +88,72 @@ pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// The session's secret as it was sent.
 fn cookie_text(headers: &HeaderMap) -> Option<&str> {
+    cookie_named(COOKIE, headers)
+}
+
+fn cookie_named<'a>(wanted: &str, headers: &'a HeaderMap) -> Option<&'a str> {
     let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|value| value.split(';')).find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE).then_some(value)
+        (name == wanted).then_some(value)
     })
+}
+
+/// The token with which this browser signed in.
+fn desk<'a>(parts: &'a Parts, app: &App) -> Option<&'a str> {
+    let token = cookie_named(DESK, &parts.headers)?;
+    let host = parts.extensions.get::<Client>().and_then(|client| client.host.as_deref());
+    let ours = parts.method.is_safe() || same_origin(&parts.headers, host, app.public_url.as_deref());
+    ours.then_some(token)
+}
+
+/// Whether a request asks to be seen as from who signed in.
+pub(super) fn at_desk(uri: &Uri) -> bool {
+    uri.query().unwrap_or_default().split('&').any(|pair| pair == "desk" || pair.starts_with("desk="))
 }
 
 pub(super) fn cookie(headers: &HeaderMap) -> Option<Secret> {
     cookie_text(headers)?.parse().ok()
 }
 
+/// Whoever may sign in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Worker {
+    Photographer(Machine),
+    Operator,
+}
+
+/// Whose token this is.
+pub(super) async fn who(app: &App, text: &str) -> Result<Worker, ApiError> {
+    match text.parse::<OperatorToken>() {
+        Ok(token) => operator(app, &token).await.map(|()| Worker::Operator),
+        Err(_) => machine(app, text).await.map(Worker::Photographer),
+    }
+}
+
+/// Who signed in in the browser that asks; `None`: nobody, or their token counts no more.
+pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<Worker>, ApiError> {
+    let Some(text) = cookie_named(DESK, headers) else { return Ok(None) };
+    match who(app, text).await {
+        Ok(worker) => Ok(Some(worker)),
+        Err(error) if error.code() == Code::TokenRefused => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn operator(app: &App, OperatorToken(secret): &OperatorToken) -> Result<(), ApiError> {
+    let known = app.catalog.setting(crate::OPERATOR).await?.unwrap_or_default();
+    let right = bool::from(known.ct_eq(secret.hash().as_bytes()));
+    right.then_some(()).ok_or_else(|| ApiError::new(Code::TokenRefused))
+}
+
 impl FromRequestParts<Arc<App>> for Operator {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let refused = || ApiError::new(Code::TokenRefused);
-        let OperatorToken(secret) = bearer(&parts.headers).and_then(|text| text.parse().ok()).ok_or_else(refused)?;
-        let known = app.catalog.setting(crate::OPERATOR).await?.unwrap_or_default();
-        if bool::from(known.ct_eq(secret.hash().as_bytes())) { Ok(Self) } else { Err(refused()) }
+        let shown = bearer(&parts.headers).or_else(|| desk(parts, app));
+        let token = shown.and_then(|text| text.parse().ok()).ok_or_else(|| ApiError::new(Code::TokenRefused))?;
+        operator(app, &token).await.map(|()| Self)
     }
 }
 
@@ -121,8 +177,8 @@ impl FromRequestParts<Arc<App>> for Photographer {
         if let Some(Known::Machine(machine)) = parts.extensions.get() {
             return Ok(Self(*machine));
         }
-        let text = bearer(&parts.headers).ok_or_else(|| ApiError::new(Code::TokenRefused))?;
-        machine(app, text).await.map(Self)
+        let text = bearer(&parts.headers).or_else(|| desk(parts, app));
+        machine(app, text.ok_or_else(|| ApiError::new(Code::TokenRefused))?).await.map(Self)
     }
 }
 
@@ -160,7 +216,8 @@ impl FromRequestParts<Arc<App>> for Viewer {
             Some(Known::Guest(guest)) => return Ok(Self::Guest(*guest)),
             None => {}
         }
-        match bearer(&parts.headers) {
+        let asked = at_desk(&parts.uri).then(|| desk(parts, app)).flatten();
+        match bearer(&parts.headers).or(asked) {
             Some(text) => machine(app, text).await.map(Self::Photographer),
             None => <Session as FromRequestParts<Arc<App>>>::from_request_parts(parts, app)
                 .await

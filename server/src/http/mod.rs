@@ -4,9 +4,11 @@ mod accept;
 mod archive;
 mod around;
 mod auth;
+mod board;
 mod bytes;
 mod client;
 mod crowd;
+mod desk;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod guests;
@@ -37,6 +39,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 pub(crate) use accept::{Terms, serve};
+pub(crate) use board::Unfound;
 pub(crate) use client::Client;
 pub use client::Network;
 pub(crate) use crowd::Crowd;
@@ -76,6 +79,8 @@ pub(crate) struct App {
     pub(crate) rates: Rates,
     /// Live listeners of each session and token.
     pub(crate) listeners: Crowd<Listens>,
+    /// Guests whom the board counts as in no photo.
+    pub(crate) unfound: Unfound,
     /// Memory for selfies, in steps of [`guests::selfie_units`].
     pub(crate) selfie_room: Arc<Semaphore>,
     /// What guests' links begin with; taken from the request when not set.
@@ -128,6 +133,9 @@ fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(photographer::hide))
         .routes(routes!(photographer::release))
         .routes(routes!(photographer::reports))
+        .routes(routes!(board::board))
+        .routes(routes!(board::qr))
+        .routes(routes!(desk::sign_in, desk::sign_out))
         .routes(routes!(guests::report))
         .routes(routes!(jobs::attention))
         .routes(routes!(jobs::retry))

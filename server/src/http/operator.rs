@@ -13,10 +13,10 @@ use findme_common::protocol::{
 use findme_common::{EventId, JoinCode};
 use image::ImageEncoder;
 use qrcode::QrCode;
-use qrcode::render::svg;
 
 use super::App;
 use super::auth::Operator;
+use super::board;
 use super::client::Client;
 use super::problem::{ApiError, ApiResult};
 use crate::NewEvent;
@@ -230,9 +230,7 @@ pub(crate) async fn revoke_token(
 )]
 pub(crate) async fn qr_svg(app: State<Arc<App>>, _: Operator, Path(id): Path<String>, client: Client) -> ApiResult {
     let event = event(&app, &id).await?;
-    let code = QrCode::new(app.guest_link(&client, &event.join)).map_err(ApiError::internal)?;
-    let picture = code.render::<svg::Color<'_>>().min_dimensions(512, 512).build();
-    Ok((NO_STORE, [(header::CONTENT_TYPE, "image/svg+xml")], picture).into_response())
+    Ok(board::qr_svg(&app.guest_link(&client, &event.join))?.into_response())
 }
 
 /// `GET /api/admin/events/{id}/qr.png`: the same for programs that know no vectors.
@@ -267,7 +265,7 @@ fn png(code: &QrCode) -> ApiResult<Vec<u8>> {
 
 impl App {
     /// What guests open to join.
-    fn guest_link(&self, client: &Client, join: &JoinCode) -> String {
+    pub(super) fn guest_link(&self, client: &Client, join: &JoinCode) -> String {
         format!("{}/e/{join}", self.base_url(client))
     }
 }

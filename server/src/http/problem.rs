@@ -23,6 +23,11 @@ pub(crate) struct ApiError {
 pub(crate) type ApiResult<T = Response> = Result<T, ApiError>;
 
 impl ApiError {
+    /// What went wrong.
+    pub(crate) const fn code(&self) -> Code {
+        self.code
+    }
+
     pub(crate) fn new(code: Code) -> Self {
         Self { code, detail: None, faces: None, headers: Vec::new() }
     }

@@ -1,6 +1,7 @@
 //! Who may do what: every route, every role, two events. What belongs to another event is not found, and not told from
 //! what does not exist.
 
+mod desk;
 mod guard;
 mod limits;
 
@@ -195,6 +196,11 @@ async fn every_route_asks_who_it_is() {
         ("POST", "/api/admin/events/{id}/suppressions/{suppression}/confirm", [401, 401, 401, 401, 401, 404]),
         ("GET", "/api/admin/events/{id}/qr.svg", [401, 401, 401, 401, 401, 200]),
         ("GET", "/api/admin/events/{id}/qr.png", [401, 401, 401, 401, 401, 200]),
+        ("GET", "/api/board", [401, 401, 401, 200, 200, 401]),
+        ("GET", "/api/board/qr.svg", [401, 401, 401, 200, 200, 401]),
+        // Without a page of ours that asks for it.
+        ("POST", "/api/desk", [401; 6]),
+        ("DELETE", "/api/desk", [204; 6]),
         ("GET", "/api/openapi.json", [200; 6]),
         ("GET", "/livez", [200; 6]),
         ("GET", "/readyz", [200; 6]),

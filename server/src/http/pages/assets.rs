@@ -29,8 +29,12 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 static ASSETS: &[Asset] = assets! {
     "findme.css": "text/css; charset=utf-8",
+    "desk.css": "text/css; charset=utf-8",
+    "admin.js": SCRIPT,
     "api.js": SCRIPT,
     "ask.js": SCRIPT,
+    "board.js": SCRIPT,
+    "desk.js": SCRIPT,
     "gallery.js": SCRIPT,
     "grid.js": SCRIPT,
     "me.js": SCRIPT,
@@ -38,7 +42,9 @@ static ASSETS: &[Asset] = assets! {
     "picture.js": SCRIPT,
     "say.js": SCRIPT,
     "selfie.js": SCRIPT,
+    "sign-in.js": SCRIPT,
     "viewer.js": SCRIPT,
+    "wall.js": SCRIPT,
     "icon.svg": "image/svg+xml",
     "icon-180.png": "image/png",
     "icon-512.png": "image/png",

@@ -2,6 +2,7 @@
 //! small modules in `static/`; the server only says the words, in the visitor's language, and who has joined what.
 
 mod assets;
+mod desk;
 mod texts;
 mod visit;
 
@@ -19,7 +20,7 @@ use findme_common::protocol::{Code, SuppressionState};
 use serde::Deserialize;
 
 use super::App;
-use super::client::Client;
+use super::client::{Client, same_origin};
 use super::guests;
 use super::problem::{ApiError, ApiResult};
 use crate::catalog::Event;
@@ -156,6 +157,10 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/me", get(me))
         .route("/gallery", get(gallery))
         .route("/privacy", get(privacy))
+        .route("/live", get(desk::board))
+        .route("/poster", get(desk::poster))
+        .route("/wall", get(desk::wall))
+        .route("/admin", get(desk::admin))
         .layer(axum::middleware::from_fn(visit::dress))
         .route("/static/{version}/{name}", get(assets::file))
 }
@@ -212,7 +217,7 @@ async fn join(
     Path(code): Path<String>,
     headers: HeaderMap,
 ) -> ApiResult {
-    if !visit::same_origin(&headers, client.host.as_deref(), app.public_url.as_deref()) {
+    if !same_origin(&headers, client.host.as_deref(), app.public_url.as_deref()) {
         return Ok(message(&visit, StatusCode::FORBIDDEN, Saying::ForeignForm));
     }
     let Some(event) = event_of(&app, &client, &code).await? else {

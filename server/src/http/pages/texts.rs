@@ -83,6 +83,11 @@ impl Texts {
         self.texts.iter().filter_map(|(key, text)| Some((key.strip_prefix("module.")?, text.as_str())))
     }
 
+    /// The texts that the modules of photographers' and operators' pages say besides.
+    pub(crate) fn for_desk(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.texts.iter().filter_map(|(key, text)| Some((key.strip_prefix("desk.")?, text.as_str())))
+    }
+
     /// The other languages.
     pub(crate) fn others(&self) -> impl Iterator<Item = &'static Self> {
         languages().iter().filter(|other| other.tag != self.tag)
@@ -137,7 +142,11 @@ mod tests {
         assert!(keys.len() > 40, "{}", keys.len());
         keys.extend(asked_for("src/http/pages", "Some(\"").into_iter().filter(|key| key.starts_with("home.")));
         keys.extend(asked_for("src/http/pages", "=> (\"").into_iter().filter(|key| key.starts_with("message.")));
-        keys.extend(asked_for("static", "say(\"").into_iter().map(|key| format!("module.{key}")));
+        keys.extend(asked_for("templates/desk", "t.say(\""));
+        for key in asked_for("static", "say(\"") {
+            let known = |section: &str| languages()[0].texts.contains_key(&format!("{section}.{key}"));
+            assert!(known("module") || known("desk"), "no text for {key}");
+        }
         for key in keys {
             assert!(languages()[0].texts.contains_key(&key), "no text for {key}");
         }

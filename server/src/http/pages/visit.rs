@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::RequestPartsExt;
 use axum::extract::{FromRequestParts, OptionalFromRequestParts, Query, Request};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::Deserialize;
@@ -106,42 +106,4 @@ pub(crate) fn dressed(mut response: Response, visit: &Visit) -> Response {
         }
     }
     response
-}
-
-/// Whether a form came from a page of this server, whose name for the client is `host`. Browsers say so by `Sec-Fetch-Site` over https and on localhost, and
-/// by `Origin` everywhere; a request that says neither is no form of ours.
-pub(crate) fn same_origin(headers: &HeaderMap, host: Option<&str>, public_url: Option<&str>) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if let Some(site) = text("sec-fetch-site") {
-        return site == "same-origin";
-    }
-    let Some(origin) = text("origin") else { return false };
-    let Some((_, authority)) = origin.split_once("://") else { return false };
-    let ours = public_url.and_then(|url| url.split_once("://")).map(|(_, rest)| rest.trim_end_matches('/'));
-    host.or(text("host")).is_some_and(|host| host.eq_ignore_ascii_case(authority))
-        || ours.is_some_and(|ours| ours.eq_ignore_ascii_case(authority))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_our_own_forms() {
-        let ours = |pairs: &[(&'static str, &'static str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in pairs {
-                headers.insert(*name, HeaderValue::from_static(value));
-            }
-            same_origin(&headers, None, Some("https://photos.example/"))
-        };
-        assert!(ours(&[("host", "10.0.0.1:8420"), ("origin", "http://10.0.0.1:8420")]));
-        assert!(ours(&[("host", "inside:80"), ("origin", "https://Photos.example")]));
-        assert!(ours(&[("sec-fetch-site", "same-origin")]));
-        assert!(!ours(&[("host", "10.0.0.1:8420"), ("origin", "http://10.0.0.1")]));
-        assert!(!ours(&[("host", "10.0.0.1:8420"), ("origin", "null")]));
-        assert!(!ours(&[("host", "10.0.0.1:8420"), ("origin", "http://evil.example")]));
-        assert!(!ours(&[("host", "a"), ("origin", "http://a"), ("sec-fetch-site", "cross-site")]));
-        assert!(!ours(&[("host", "a")]));
-    }
 }

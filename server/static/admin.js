@@ -1,0 +1,148 @@
+// The operator's page: events, their machines and terms, and photos that need attention.
+
+import { sure } from "./ask.js";
+import * as api from "./desk.js";
+import { count, locale, moment, say } from "./say.js";
+
+const part = (id) => document.getElementById(id);
+const number = (n) => n.toLocaleString(locale);
+
+function tell(text) {
+  part("said").textContent = text;
+  part("said").hidden = !text;
+}
+
+/** Says what failed; true when it went well. */
+function went(answer) {
+  if (answer.code === "token-refused") location.reload();
+  tell(answer.code === "ok" ? "" : (answer.body && answer.body.detail) || say(answer.code === "offline" ? "offline-desk" : "not-done"));
+  return answer.code === "ok";
+}
+
+const day = (text) => (text ? text.slice(0, 10) : "");
+
+function machine(event, token, again) {
+  const li = document.createElement("li");
+  const name = document.createElement("b");
+  name.textContent = token.label;
+  const seen = token.revoked_at
+    ? say("revoked")
+    : token.last_seen ? say("seen", { n: moment(token.last_seen) }) : say("never-seen");
+  li.append(name, ` · ${seen} `);
+  if (!token.revoked_at) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button";
+    button.textContent = say("revoke");
+    button.addEventListener("click", async () => went(await api.revokeToken(event.id, token.id)) && again());
+    li.append(button);
+  }
+  return li;
+}
+
+function draw(event) {
+  const li = part("event").content.firstElementChild.cloneNode(true);
+  const find = (name) => li.querySelector(name);
+  const counts = event.counts;
+  const all = counts.received + counts.indexed + counts.failed;
+  find("h3").textContent = event.name;
+  const state = [
+    say("counts", { n: number(all), of: number(counts.indexed), failed: number(counts.failed) }),
+    event.faces ? event.faces_until && say("until-faces", { n: day(event.faces_until) }) : say("no-faces"),
+    event.photos_until && say("until-photos", { n: day(event.photos_until) }),
+  ];
+  find(".state").textContent = state.filter(Boolean).join(" · ");
+  find(".link").href = `/e/${event.join_code}`;
+  find(".link").textContent = `${location.host}/e/${event.join_code}`;
+  find(".qr").href = `/api/admin/events/${event.id}/qr.svg`;
+
+  const machines = async () => {
+    const answer = await api.tokens(event.id);
+    if (went(answer)) find(".machines").replaceChildren(...answer.body.map((token) => machine(event, token, machines)));
+  };
+  li.querySelector("details").addEventListener("toggle", machines);
+  find(".token").addEventListener("submit", async (submit) => {
+    submit.preventDefault();
+    const answer = await api.createToken(event.id, find(".token").label.value);
+    if (!went(answer)) return;
+    find(".fresh").textContent = say("token-fresh", { n: answer.body.photographer_token });
+    find(".fresh").hidden = false;
+    find(".token").reset();
+    machines();
+  });
+
+  const terms = find(".terms");
+  terms.name.value = event.name;
+  terms.faces_until.value = day(event.faces_until);
+  terms.photos_until.value = day(event.photos_until);
+  terms.gallery_open.checked = event.gallery_open;
+  terms.closed.checked = Boolean(event.closed_at);
+  terms.addEventListener("submit", async (submit) => {
+    submit.preventDefault();
+    const change = { name: terms.name.value, gallery_open: terms.gallery_open.checked, closed: terms.closed.checked };
+    for (const key of ["faces_until", "photos_until"]) {
+      const wanted = terms[key].value;
+      if (wanted !== day(event[key])) change[key] = wanted ? `${wanted}T23:59:59Z` : 0;
+    }
+    if (went(await api.changeEvent(event.id, change))) events();
+  });
+
+  find(".delete").addEventListener("click", async () => {
+    if (!(await sure(part("delete-dialog"), say("delete-event-ask")))) return;
+    if (went(await api.deleteEvent(event.id))) events();
+  });
+  return li;
+}
+
+async function events() {
+  const answer = await api.events();
+  if (went(answer)) part("events").replaceChildren(...answer.body.map(draw));
+}
+
+async function attention() {
+  const answer = await api.attention();
+  if (answer.code !== "ok") return;
+  const list = answer.body.photos.map((photo) => {
+    const li = document.createElement("li");
+    li.textContent = `${photo.name} · ${photo.reason || photo.trouble || photo.state} · ${moment(photo.accepted_at)}`;
+    return li;
+  });
+  if (!list.length) {
+    const li = document.createElement("li");
+    li.textContent = say("no-attention");
+    list.push(li);
+  }
+  part("attention").replaceChildren(...list);
+  part("retry").hidden = !answer.body.photos.length;
+}
+
+part("new").addEventListener("submit", async (submit) => {
+  submit.preventDefault();
+  const form = part("new");
+  const faces = form.faces.checked;
+  const answer = await api.createEvent({
+    name: form.elements.name.value,
+    policy: faces ? "attested" : "off",
+    attested: faces,
+    faces_days: Number(form.faces_days.value),
+    photos_days: Number(form.photos_days.value),
+  });
+  if (!went(answer)) return;
+  const created = answer.body;
+  const lines = [say("created", { n: created.guest_link }), say("token-fresh", { n: created.photographer_token })];
+  part("created").replaceChildren(...lines.map((line) => Object.assign(document.createElement("p"), { textContent: line })));
+  part("created").hidden = false;
+  form.reset();
+  events();
+});
+part("retry").addEventListener("click", async () => {
+  const answer = await api.retryAll();
+  if (went(answer)) tell(count("done", answer.body.changed));
+  attention();
+});
+part("sign-out").addEventListener("click", async () => {
+  await api.signOut();
+  location.reload();
+});
+events();
+attention();

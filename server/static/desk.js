@@ -1,0 +1,84 @@
+// Requests of those who signed in, photographers and operators. The cookie is the browser's to send; `?desk` says that it
+// is meant, where guests are let in too.
+
+/** One request. Always resolves: `code` is "ok", "offline", or what the server's problem says. */
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, Object.assign({ credentials: "same-origin", cache: "no-store" }, options));
+  } catch {
+    return { code: "offline" };
+  }
+  if (response.status === 204) return { code: "ok", body: null };
+  let body = null;
+  try {
+    body = await response.json();
+  } catch {
+    if (response.ok) return { code: "offline" };
+  }
+  return response.ok ? { code: "ok", body } : { code: (body && body.code) || "internal", body };
+}
+
+const json = (method, body) => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export const signIn = (token) => ask("/api/desk", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+export const signOut = () => ask("/api/desk", { method: "DELETE" });
+
+/** How the photographer's event stands. */
+export const board = () => ask("/api/board");
+
+/** One page of the event's photos as its photographer sees them, newest first. */
+export const photos = (after, limit) =>
+  ask(`/api/all-photos?desk&limit=${limit}${after ? `&after=${encodeURIComponent(after)}` : ""}`);
+
+export const thumb = (photo) => `/api/photo/${photo.id}/thumb?desk`;
+export const preview = (photo) => `/api/photo/${photo.id}/preview?desk`;
+
+/** `what`: show, hide, release or retry. */
+export const change = (what, ids) => ask(`/api/photos/${what}`, json("POST", { photos: ids }));
+export const remove = (id) => ask(`/api/photo/${id}`, { method: "DELETE" });
+
+/** The operator's. */
+export const events = () => ask("/api/admin/events");
+export const createEvent = (event) => ask("/api/admin/events", json("POST", event));
+export const changeEvent = (id, change) => ask(`/api/admin/events/${id}`, json("PATCH", change));
+export const deleteEvent = (id) => ask(`/api/admin/events/${id}`, { method: "DELETE" });
+export const tokens = (id) => ask(`/api/admin/events/${id}/tokens`);
+export const createToken = (id, label) => ask(`/api/admin/events/${id}/tokens`, json("POST", { label }));
+export const revokeToken = (id, token) => ask(`/api/admin/events/${id}/tokens/${token}`, { method: "DELETE" });
+export const attention = () => ask("/api/admin/jobs?limit=50");
+export const retryAll = () => ask("/api/admin/jobs/retry", json("POST", { all: true }));
+
+/** Calls `look` now, every `often` milliseconds while the page is looked at, and soon after each of the event's news. */
+export function follow(look, often, kinds) {
+  let timer = null;
+  let news = null;
+  let busy = false;
+  async function now() {
+    clearTimeout(timer);
+    if (busy) return;
+    busy = true;
+    await look();
+    busy = false;
+    if (!document.hidden) timer = setTimeout(now, often);
+  }
+  function soon() {
+    clearTimeout(timer);
+    timer = setTimeout(now, 700);
+  }
+  function wake() {
+    clearTimeout(timer);
+    if (news) news.close();
+    news = null;
+    if (document.hidden) return;
+    if (window.EventSource && kinds.length) {
+      news = new EventSource("/api/live?desk");
+      for (const kind of kinds) news.addEventListener(kind, soon);
+    }
+    now();
+  }
+  document.addEventListener("visibilitychange", wake);
+  addEventListener("pageshow", (event) => event.persisted && wake());
+  wake();
+  return now;
+}
