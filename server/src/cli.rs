@@ -1,6 +1,7 @@
 //! The command line of `findme-server`: one file per kind of command.
 
 mod again;
+mod evaluate;
 mod event;
 mod models;
 mod serve;
@@ -14,6 +15,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use again::{ReindexArgs, RematchArgs};
+use evaluate::EvaluateArgs;
 use event::{EventCommand, TokenCommand};
 use models::ModelsCommand;
 use serve::ServeArgs;
@@ -63,6 +65,8 @@ enum Command {
     Reindex(ReindexArgs),
     /// Tell guests of photos that they were not told of, after thresholds have changed.
     Rematch(RematchArgs),
+    /// Measure error rates on photos whose people are known; leaves nothing behind but the figures.
+    Evaluate(EvaluateArgs),
     /// Prove that every photo has its file and every file its photo; may run beside a server.
     Check(CheckArgs),
     /// Copy everything but the faces to a folder; may run beside a server.
@@ -84,7 +88,11 @@ struct DataArg {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // A line for each photo would hide how far it is.
-    let level = if matches!(cli.command, Some(Command::Reindex(_) | Command::Rematch(_))) { "warn" } else { "info" };
+    let level = if matches!(cli.command, Some(Command::Reindex(_) | Command::Rematch(_) | Command::Evaluate(_))) {
+        "warn"
+    } else {
+        "info"
+    };
     start_log(cli.log_format, level);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -124,6 +132,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Models(command) => models::models(command).await,
         Command::Reindex(args) => again::reindex(args).await,
         Command::Rematch(args) => again::rematch(args).await,
+        Command::Evaluate(args) => evaluate::evaluate(args).await,
         Command::Check(args) => upkeep::check(args).await,
         Command::Backup(args) => upkeep::backup(args).await,
         Command::Restore(args) => upkeep::restore(args).await,

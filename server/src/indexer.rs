@@ -265,7 +265,8 @@ impl Indexer {
         let key = passing(Trouble::Key, self.vault.key(claim.event))?;
         let sealed = faces.iter().map(|face| {
             let vector = passing(Trouble::Key, key.seal(&face.embedding.to_bytes()))?;
-            Ok(NewFace { area: area(face, pixels), score: face.detection.score, pack: pack.name.clone(), vector })
+            let (area, score, quality) = (area(face, pixels), face.detection.score, face.quality);
+            Ok(NewFace { area, score, quality, pack: pack.name.clone(), vector })
         });
         sealed.collect()
     }

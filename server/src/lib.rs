@@ -17,6 +17,7 @@ mod cli;
 mod clock;
 mod config;
 mod cpu;
+mod evaluate;
 pub mod face;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -217,6 +218,11 @@ impl Server {
     /// # Errors
     /// When the folder is in use, unreadable or damaged. Nothing is ever replaced by something empty.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
+        Self::open_with(config, face::default_pack()).await
+    }
+
+    /// [`Server::open`] with a face pack.
+    async fn open_with(config: Config, pack: &'static face::Pack) -> anyhow::Result<Self> {
         store::private_dir_if_new(&config.data).with_context(|| format!("cannot create {}", config.data.display()))?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let serving = config.role.serves().then(|| roles::serving(&config.data)).transpose()?;
@@ -232,7 +238,7 @@ impl Server {
             sweep_deleted(&site).await.context("cannot remove the files of deleted photos")?;
         }
         require_keys(&site, &config.data).await?;
-        let faces = load_faces(&config);
+        let faces = load_faces(&config, pack);
         let mut working = None;
         if config.role.works() {
             working = Some(roles::working(&config.data, &site.catalog).await?);
@@ -431,11 +437,10 @@ async fn sweep_deleted(site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load_faces(config: &Config) -> FaceState {
+fn load_faces(config: &Config, pack: &'static face::Pack) -> FaceState {
     if config.faces == Faces::Off {
         return FaceState::Off;
     }
-    let pack = face::default_pack();
     let models = config.models.clone().unwrap_or_else(|| models::folder_in(&config.data));
     match Engine::open(&models, pack) {
         Ok(engine) => FaceState::Ready(Arc::new(engine), pack),

@@ -2,9 +2,11 @@
 
 use findme_common::protocol::FaceBox;
 use findme_common::{EventId, PhotoId};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::{Catalog, Claim, Result, id_column};
+use crate::face::Quality;
 
 /// A face that indexing found.
 #[derive(Debug, Clone)]
@@ -13,6 +15,8 @@ pub(crate) struct NewFace {
     pub area: FaceBox,
     /// The detector's score, 0 to 1.
     pub score: f32,
+    /// How good it is for comparing.
+    pub quality: Quality,
     /// Pack that made the vector.
     pub pack: String,
     /// The sealed vector.
@@ -39,6 +43,13 @@ pub(crate) struct EventFaces {
     pub faces: Vec<StoredFace>,
 }
 
+/// What was measured of a face; `None` when that was before it was stored.
+fn quality(row: &SqliteRow) -> Result<Option<Quality>> {
+    let [pixels, sharpness, turned] =
+        [row.try_get::<Option<f32>, _>("pixels")?, row.try_get("sharpness")?, row.try_get("turned")?];
+    Ok(pixels.zip(sharpness).zip(turned).map(|((pixels, sharpness), turned)| Quality { pixels, sharpness, turned }))
+}
+
 /// Puts these faces, but for the unwanted, in the place of all earlier ones of the photo.
 pub(super) async fn replace(
     tx: &mut Transaction<'static, Sqlite>,
@@ -61,18 +72,24 @@ pub(super) async fn replace(
         .is_some();
     let kept = faces.iter().enumerate().filter(|(n, _)| wanted && !unwanted.get(*n).copied().unwrap_or_default());
     for (_, face) in kept {
-        sqlx::query("INSERT INTO faces (event, photo, x, y, width, height, score, pack, vector) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
-            .bind(claim.event.as_bytes().as_slice())
-            .bind(claim.seq)
-            .bind(face.area.x)
-            .bind(face.area.y)
-            .bind(face.area.width)
-            .bind(face.area.height)
-            .bind(face.score)
-            .bind(&face.pack)
-            .bind(&face.vector)
-            .execute(&mut **tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO faces (event, photo, x, y, width, height, score, pack, vector, pixels, sharpness, turned)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(claim.event.as_bytes().as_slice())
+        .bind(claim.seq)
+        .bind(face.area.x)
+        .bind(face.area.y)
+        .bind(face.area.width)
+        .bind(face.area.height)
+        .bind(face.score)
+        .bind(&face.pack)
+        .bind(&face.vector)
+        .bind(face.quality.pixels)
+        .bind(face.quality.sharpness)
+        .bind(face.quality.turned)
+        .execute(&mut **tx)
+        .await?;
     }
     Ok(())
 }
@@ -88,6 +105,30 @@ impl Catalog {
             .fetch_optional(&self.readers)
             .await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?.unwrap_or(0))
+    }
+
+    /// Where the faces of an event are and how good they are, by photo.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn face_qualities(&self, event: EventId) -> Result<Vec<(PhotoId, FaceBox, Option<Quality>)>> {
+        let rows = sqlx::query(
+            "SELECT photos.id AS photo, x, y, faces.width AS width, faces.height AS height, pixels, sharpness, turned
+             FROM faces JOIN photos ON photos.seq = faces.photo WHERE faces.event = ? ORDER BY faces.id",
+        )
+        .bind(event.as_bytes().as_slice())
+        .fetch_all(&self.readers)
+        .await?;
+        let face = |row: &SqliteRow| {
+            let area = FaceBox {
+                x: row.try_get("x")?,
+                y: row.try_get("y")?,
+                width: row.try_get("width")?,
+                height: row.try_get("height")?,
+            };
+            Ok((id_column!(row, "photo", PhotoId)?, area, quality(row)?))
+        };
+        rows.iter().map(face).collect()
     }
 
     /// How many faces an event has.

@@ -197,6 +197,7 @@ impl Catalog {
             (2, "promises", include_str!("../../migrations/0002_promises.sql")),
             (3, "guard", include_str!("../../migrations/0003_guard.sql")),
             (4, "versions", include_str!("../../migrations/0004_versions.sql")),
+            (5, "faces", include_str!("../../migrations/0005_faces.sql")),
         ];
         let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

@@ -107,7 +107,8 @@ fn indexed() -> Indexed {
 
 fn face(vector: &[u8]) -> NewFace {
     let area = FaceBox { x: 0.1, y: 0.2, width: 0.3, height: 0.4 };
-    NewFace { area, score: 0.9, pack: "pack".to_owned(), vector: vector.to_vec() }
+    let quality = crate::face::Quality { pixels: 80.0, sharpness: 0.5, turned: 0.1 };
+    NewFace { area, score: 0.9, quality, pack: "pack".to_owned(), vector: vector.to_vec() }
 }
 
 // ---- photos and lists ------------------------------------------------------------------------

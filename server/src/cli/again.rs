@@ -129,30 +129,35 @@ async fn open(data: &Path, event: Option<EventId>) -> anyhow::Result<Site> {
 }
 
 /// One line that is overwritten on a terminal, a line every ten seconds elsewhere.
-struct Progress {
+pub(super) struct Progress {
     what: &'static str,
     terminal: bool,
     said: Instant,
 }
 
 impl Progress {
-    fn new(what: &'static str) -> Self {
+    pub(super) fn new(what: &'static str) -> Self {
         Self { what, terminal: std::io::stderr().is_terminal(), said: Instant::now() }
     }
 
     fn show(&mut self, done: u64, all: u64) {
+        self.show_of(self.what, done, all);
+    }
+
+    /// For work of several kinds.
+    pub(super) fn show_of(&mut self, what: &str, done: u64, all: u64) {
         let mut out = std::io::stderr();
         // Progress that cannot be shown stops nothing.
         if self.terminal {
-            let _ = write!(out, "\r{done} of {all} {}\x1b[K", self.what);
+            let _ = write!(out, "\r{done} of {all} {what}\x1b[K");
             let _ = out.flush();
         } else if self.said.elapsed() >= Duration::from_secs(10) {
             self.said = Instant::now();
-            let _ = writeln!(out, "{done} of {all} {}", self.what);
+            let _ = writeln!(out, "{done} of {all} {what}");
         }
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         if self.terminal {
             let _ = writeln!(std::io::stderr());
         }

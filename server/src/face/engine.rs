@@ -10,6 +10,7 @@ use super::detect::{Detection, Detector, Layout};
 use super::embedding::Embedding;
 use super::network::{Lanes, Network, Planes};
 use super::pack::{Channels, EmbedderSpec, ModelError, Pack};
+use super::quality::Quality;
 use super::turned::{self, Turned};
 
 /// Faces lower than this many pixels of the original photo are not embedded: below it, likeness gets unreliable
@@ -45,6 +46,8 @@ pub struct Face {
     pub detection: Detection,
     /// Who it resembles.
     pub embedding: Embedding,
+    /// How good it is for comparing.
+    pub quality: Quality,
 }
 
 /// Time spent in each stage.
@@ -118,7 +121,8 @@ impl Engine {
         let mut faces = Vec::with_capacity(detections.len());
         for detection in detections {
             let Some(crop) = self.align(pixels, &detection) else { continue };
-            faces.extend(self.embed(&crop)?.map(|embedding| Face { detection, embedding }));
+            let quality = Quality::of(&detection, &crop, pixels.reduced());
+            faces.extend(self.embed(&crop)?.map(|embedding| Face { detection, embedding, quality }));
         }
         timings.embed += start.elapsed();
         Ok(faces)

@@ -9,6 +9,7 @@ mod embedding;
 mod engine;
 mod network;
 mod pack;
+mod quality;
 mod threshold;
 mod turned;
 
@@ -17,7 +18,11 @@ pub use detect::{Detection, Rect};
 pub use embedding::{DIMENSIONS, Embedding, STORED_BYTES, Similarity};
 pub use engine::{Engine, EngineError, Face, MIN_FACE, Purpose, Timings};
 pub use pack::{Channels, DetectorSpec, EmbedderSpec, ModelError, ModelFile, Pack, Source, default_pack, packs};
+pub use quality::Quality;
 pub use threshold::{Bands, Impostors, Threshold, Thresholds};
+
+/// What runs the networks.
+pub const RUNTIME: &str = "rten";
 
 #[cfg(test)]
 mod tests;
