@@ -394,6 +394,14 @@ pub struct SelfieResult {
     pub maybe: Vec<Match>,
 }
 
+/// Body of `POST /api/my-photos/{photo}`: what a guest says about a photo in which they were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Verdict {
+    /// Whether they are in it; null takes back what was said.
+    pub mine: Option<bool>,
+}
+
 /// Answer of `DELETE /api/selfie`: what was erased.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -129,7 +129,7 @@ fn event(engine: &Engine, workers: usize, folder: &Path) -> Result<()> {
         let name = path.file_name().and_then(|name| name.to_str()).context("an event's names are text")?;
         let index = names.iter().position(|known| *known == name).context("every path comes from the truth")?;
         for (number, face) in (0..).zip(&faces) {
-            gallery.insert(id(index), number, &face.embedding);
+            gallery.insert(id(index), number, &face.embedding, face.quality.is_poor());
         }
     }
     let bands = default_pack().thresholds.bands(gallery.len());
@@ -143,7 +143,7 @@ fn event(engine: &Engine, workers: usize, folder: &Path) -> Result<()> {
         let probe: Vec<Embedding> = faces.into_iter().take(1).map(|face| face.embedding).collect();
         for candidate in gallery.search(&probe, bands.maybe) {
             let index = there(&candidate.photo).context("the gallery holds the event's photos only")?;
-            let band = usize::from(bands.of(candidate.similarity) == Some(Band::Maybe));
+            let band = usize::from(bands.of_face(candidate.similarity, candidate.poor) == Some(Band::Maybe));
             let is_there = truth.photos[names[index]].contains(guest);
             *(if is_there { &mut right[band] } else { &mut wrong[band] }) += 1;
             found += usize::from(is_there);
@@ -232,7 +232,7 @@ fn search(faces: u32) -> Result<()> {
     };
     let mut gallery = Gallery::new();
     for face in 0..faces {
-        gallery.insert(PhotoId::from_bytes(u128::from(face / 4).to_be_bytes()), face.into(), &made_up()?);
+        gallery.insert(PhotoId::from_bytes(u128::from(face / 4).to_be_bytes()), face.into(), &made_up()?, false);
     }
     let mut times = Vec::new();
     for _ in 0..51 {

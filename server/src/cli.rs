@@ -3,6 +3,7 @@
 mod again;
 mod evaluate;
 mod event;
+mod inspect;
 mod models;
 mod serve;
 mod suppression;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use again::{ReindexArgs, RematchArgs};
 use evaluate::EvaluateArgs;
 use event::{EventCommand, TokenCommand};
+use inspect::InspectArgs;
 use models::ModelsCommand;
 use serve::ServeArgs;
 use suppression::SuppressionCommand;
@@ -65,6 +67,8 @@ enum Command {
     Reindex(ReindexArgs),
     /// Tell guests of photos that they were not told of, after thresholds have changed.
     Rematch(RematchArgs),
+    /// Draw what is found in a photo into a copy of it.
+    Inspect(InspectArgs),
     /// Measure error rates on photos whose people are known; leaves nothing behind but the figures.
     Evaluate(EvaluateArgs),
     /// Prove that every photo has its file and every file its photo; may run beside a server.
@@ -133,6 +137,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Reindex(args) => again::reindex(args).await,
         Command::Rematch(args) => again::rematch(args).await,
         Command::Evaluate(args) => evaluate::evaluate(args).await,
+        Command::Inspect(args) => tokio::task::block_in_place(|| inspect::inspect(args)),
         Command::Check(args) => upkeep::check(args).await,
         Command::Backup(args) => upkeep::backup(args).await,
         Command::Restore(args) => upkeep::restore(args).await,

@@ -26,7 +26,7 @@ pub(crate) use plan::Plan;
 use plan::{Probe, Shot};
 pub(crate) use report::Figures;
 use report::{Part, Row};
-use score::Search;
+use score::{Hit, Search};
 
 /// Similarities below this are not asked for.
 const FLOOR: f32 = 0.15;
@@ -148,8 +148,10 @@ async fn measure(
             *refused.entry(code).or_default() += 1;
             findme_common::protocol::SelfieResult::default()
         });
+        let of = |you| move |hit: findme_common::protocol::Match| (hit.photo, hit.similarity, you);
+        let hits = found.you.into_iter().map(of(true)).chain(found.maybe.into_iter().map(of(false)));
         let hits =
-            found.you.iter().chain(&found.maybe).filter_map(|hit| Some((*numbers.get(&hit.photo)?, hit.similarity)));
+            hits.filter_map(|(photo, similarity, you)| Some(Hit { photo: *numbers.get(&photo)?, similarity, you }));
         searches.push(Search { mates, hits: hits.collect() });
     }
     Ok(Measured { searches, refused, failed, faces })
@@ -210,13 +212,13 @@ fn by_quality(plan: &Plan, measured: &Measured, pack: &Pack) -> (Vec<Part>, Vec<
     for search in &measured.searches {
         for &photo in &search.mates {
             let Some((_, Some(quality))) = filed(&plan.photos[photo], &measured.faces[photo]) else { continue };
-            let similarity = search.hits.iter().find(|(hit, _)| *hit == photo).map(|(_, similarity)| *similarity);
+            let hit = search.hits.iter().find(|hit| hit.photo == photo);
             let at = |bounds: &[(f32, &str)], value: f32| bounds.iter().position(|(bound, _)| value < *bound);
             for (parts, number) in
                 [(&mut heights[..], at(&HEIGHTS, quality.pixels)), (&mut poses[..], at(&POSES, quality.turned))]
             {
                 if let Some(part) = number.and_then(|number| parts.get_mut(number)) {
-                    part.count(similarity, bands);
+                    part.count(hit, bands);
                 }
             }
         }

@@ -18,6 +18,8 @@ pub struct Candidate {
     pub face: i64,
     /// How much alike they are.
     pub similarity: Similarity,
+    /// Whether that face is a poor one, see [`crate::face::Quality::is_poor`].
+    pub poor: bool,
 }
 
 /// All embeddings of one event.
@@ -34,6 +36,7 @@ struct Entry {
     face: i64,
     /// What one step of the 8-bit values is worth.
     step: f32,
+    poor: bool,
 }
 
 impl Gallery {
@@ -43,10 +46,10 @@ impl Gallery {
     }
 
     /// Adds a face. Faces of a photo that is indexed again are removed first, by the caller.
-    pub fn insert(&mut self, photo: PhotoId, face: i64, embedding: &Embedding) {
+    pub fn insert(&mut self, photo: PhotoId, face: i64, embedding: &Embedding, poor: bool) {
         let (values, step) = quantise::<127>(embedding);
         self.vectors.extend(values.map(|value| value as i8));
-        self.faces.push(Entry { photo, face, step });
+        self.faces.push(Entry { photo, face, step, poor });
     }
 
     /// Removes all faces of a photo.
@@ -97,7 +100,7 @@ impl Gallery {
                 if !floor.admits(similarity) {
                     continue;
                 }
-                let candidate = Candidate { photo: entry.photo, face: entry.face, similarity };
+                let candidate = Candidate { photo: entry.photo, face: entry.face, similarity, poor: entry.poor };
                 let known = best.entry(entry.photo).or_insert(candidate);
                 if known.similarity < similarity {
                     *known = candidate;
@@ -141,13 +144,14 @@ mod tests {
     #[test]
     fn each_photo_once_with_its_best_face_best_first() {
         let mut gallery = Gallery::new();
-        gallery.insert(photo(1), 10, &towards(0, 0.9));
-        gallery.insert(photo(1), 11, &towards(0, 0.3));
-        gallery.insert(photo(2), 20, &towards(0, 0.0));
-        gallery.insert(photo(3), 30, &towards(5, 0.0));
+        gallery.insert(photo(1), 10, &towards(0, 0.9), false);
+        gallery.insert(photo(1), 11, &towards(0, 0.3), true);
+        gallery.insert(photo(2), 20, &towards(0, 0.0), false);
+        gallery.insert(photo(3), 30, &towards(5, 0.0), false);
         let found = gallery.search(&[towards(0, 0.0)], Threshold::new(0.5));
         assert_eq!(found.iter().map(|c| (c.photo, c.face)).collect::<Vec<_>>(), [(photo(2), 20), (photo(1), 11)]);
         assert!((found[0].similarity.get() - 1.0).abs() < 1e-3);
+        assert_eq!([found[0].poor, found[1].poor], [false, true], "of the face that was found");
         let both = gallery.search(&[towards(0, 0.0), towards(5, 0.0)], Threshold::new(0.5));
         assert_eq!(both.len(), 3, "several probes find what either finds");
         assert!(Gallery::new().search(&[towards(0, 0.0)], Threshold::new(-1.0)).is_empty());
@@ -157,7 +161,7 @@ mod tests {
     fn a_removed_photo_is_found_no_more_and_all_others_are() {
         let mut gallery = Gallery::new();
         for n in 0..20 {
-            gallery.insert(photo(n % 5), n.into(), &towards(n.into(), 0.0));
+            gallery.insert(photo(n % 5), n.into(), &towards(n.into(), 0.0), false);
         }
         gallery.remove_photo(photo(4));
         assert_eq!(gallery.len(), 16);
@@ -176,7 +180,7 @@ mod tests {
         ) {
             let (a, b) = (Embedding::new(&a).unwrap(), Embedding::new(&b).unwrap());
             let mut gallery = Gallery::new();
-            gallery.insert(photo(1), 1, &a);
+            gallery.insert(photo(1), 1, &a, false);
             let found = gallery.search(std::slice::from_ref(&b), Threshold::new(-1.0));
             prop_assert!((found[0].similarity.get() - a.similarity(&b).get()).abs() < 3e-3);
         }

@@ -17,9 +17,9 @@ use crate::catalog::{
     Trouble,
 };
 use crate::cpu::{CpuPool, GivenUp};
-use crate::face::{Embedding, Face, Pack, Purpose, Timings};
+use crate::face::{Face, Pack, Purpose, Timings};
 use crate::live::Live;
-use crate::matching::{FaceState, Matching, area};
+use crate::matching::{FaceState, Matching, Seen, area};
 use crate::picture::{self, Limits, PictureError, Pixels};
 use crate::store::{PhotoStore, Rendition};
 use crate::vault::Vault;
@@ -166,7 +166,7 @@ impl Indexer {
         }
     }
 
-    fn index(&self, claim: &Claim) -> (JobOutcome, Vec<Embedding>) {
+    fn index(&self, claim: &Claim) -> (JobOutcome, Vec<Seen>) {
         let start = Instant::now();
         match self.try_index(claim) {
             Ok(done) => done,
@@ -183,7 +183,7 @@ impl Indexer {
         }
     }
 
-    fn try_index(&self, claim: &Claim) -> Result<(JobOutcome, Vec<Embedding>), Obstacle> {
+    fn try_index(&self, claim: &Claim) -> Result<(JobOutcome, Vec<Seen>), Obstacle> {
         let rendition = if claim.original { Rendition::Original } else { Rendition::SentPreview };
         let path = self.store.path(claim.event, claim.photo, rendition);
         let start = Instant::now();
@@ -218,7 +218,8 @@ impl Indexer {
                 let faces = engine.faces_timed(&picture.pixels, Purpose::Photo, &mut timings);
                 let faces = passing(Trouble::Engine, faces)?;
                 let sealed = self.seal(claim, pack, &picture.pixels, &faces)?;
-                (JobOutcome::Indexed(indexed, sealed), faces.into_iter().map(|face| face.embedding).collect())
+                let seen = |face: Face| Seen { embedding: face.embedding, poor: face.quality.is_poor() };
+                (JobOutcome::Indexed(indexed, sealed), faces.into_iter().map(seen).collect())
             }
         };
         let stages =

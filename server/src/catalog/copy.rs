@@ -11,13 +11,14 @@ use super::{Catalog, CatalogError, Result};
 use crate::store::{private_dir, sync_dir};
 
 /// Rows that no copy keeps. A copy may be of an older schema that lacks some of these tables.
-const DROPPED: [(&str, &str); 6] = [
+const DROPPED: [(&str, &str); 7] = [
     ("faces", "DELETE FROM faces"),
     ("enrolments", "DELETE FROM enrolments"),
     ("suppression_vectors", "DELETE FROM suppression_vectors"),
     // Where faces were dropped is no measurement: by it they are dropped again. One that knows no place knows nothing
     // more; those of the schemas before had a vector each.
     ("suppressions", "DELETE FROM suppressions WHERE id NOT IN (SELECT suppression FROM suppressed_faces)"),
+    ("verdicts", "DELETE FROM verdicts"),
     ("live", "DELETE FROM live WHERE guest IS NOT NULL"),
     ("uploads", "DELETE FROM uploads WHERE complete = 0"),
 ];

@@ -5,6 +5,7 @@ use findme_common::{EventId, GuestId, PhotoId};
 use sqlx::{Row, Sqlite, Transaction};
 
 use super::audit::{self, Actor};
+use super::faces::{SealedFace, sealed};
 use super::{Audience, Catalog, GuestEnrolment, Result, id_column, live, photos, versions};
 use crate::clock::now_ms;
 
@@ -20,7 +21,7 @@ pub(crate) enum Decision {
 }
 
 /// A photo with its sealed faces.
-pub(crate) type SealedFaces = (PhotoId, Vec<Vec<u8>>);
+pub(crate) type SealedFaces = (PhotoId, Vec<SealedFace>);
 
 /// From sealed faces of photos and the enrolments of their event to who is in which.
 pub(crate) type FindInPhotos<'a> =
@@ -240,12 +241,12 @@ async fn announce(tx: &mut Tx, event: EventId, appeared: &[(i64, PhotoId)], reco
     let mut faces: Vec<SealedFaces> = Vec::with_capacity(appeared.len());
     for (seq, id) in appeared {
         live::append(tx, event, LiveKind::Indexed, *id, audience).await?;
-        let rows = sqlx::query("SELECT vector FROM faces WHERE photo = ? AND pack = ?")
+        let rows = sqlx::query("SELECT vector, pixels, sharpness, turned FROM faces WHERE photo = ? AND pack = ?")
             .bind(seq)
             .bind(recogniser.pack)
             .fetch_all(&mut **tx)
             .await?;
-        faces.push((*id, rows.iter().map(|row| Ok(row.try_get(0)?)).collect::<Result<_>>()?));
+        faces.push((*id, rows.iter().map(sealed).collect::<Result<_>>()?));
     }
     let enrolments = super::guests::enrolments_of_event(tx, event, recogniser.pack).await?;
     for (photo, guest, kind) in (recogniser.find)(&faces, &enrolments) {

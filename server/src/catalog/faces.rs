@@ -30,8 +30,23 @@ pub(crate) struct StoredFace {
     pub id: i64,
     /// Its photo.
     pub photo: PhotoId,
-    /// The sealed vector.
+    /// Its vector.
+    pub sealed: SealedFace,
+}
+
+/// A face's vector, sealed, and whether the face is a poor one.
+#[derive(Debug, Clone)]
+pub(crate) struct SealedFace {
+    /// The vector.
     pub vector: Vec<u8>,
+    /// See [`Quality::is_poor`].
+    pub poor: bool,
+}
+
+/// Reads one from a row with `vector` and the columns of the quality.
+pub(super) fn sealed(row: &SqliteRow) -> Result<SealedFace> {
+    let poor = quality(row)?.is_some_and(|quality| quality.is_poor());
+    Ok(SealedFace { vector: row.try_get("vector")?, poor })
 }
 
 /// Faces of an event that a gallery has not seen.
@@ -155,7 +170,7 @@ impl Catalog {
             .fetch_optional(&mut *tx)
             .await?;
         let rows = sqlx::query(
-            "SELECT faces.id AS face, photos.id AS photo, vector FROM faces JOIN photos ON photos.seq = faces.photo
+            "SELECT faces.id AS face, photos.id AS photo, vector, pixels, sharpness, turned FROM faces JOIN photos ON photos.seq = faces.photo
              WHERE faces.event = ? AND faces.id > ? AND pack = ? ORDER BY faces.id",
         )
         .bind(event.as_bytes().as_slice())
@@ -164,11 +179,7 @@ impl Catalog {
         .fetch_all(&mut *tx)
         .await?;
         let faces = rows.iter().map(|row| {
-            Ok(StoredFace {
-                id: row.try_get("face")?,
-                photo: id_column!(row, "photo", PhotoId)?,
-                vector: row.try_get("vector")?,
-            })
+            Ok(StoredFace { id: row.try_get("face")?, photo: id_column!(row, "photo", PhotoId)?, sealed: sealed(row)? })
         });
         Ok(EventFaces {
             epoch: epoch.map(|row| row.try_get(0)).transpose()?.unwrap_or(0),

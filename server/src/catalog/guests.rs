@@ -45,6 +45,8 @@ impl Purpose {
 pub(crate) struct GuestEnrolment {
     /// Whose it is.
     pub(crate) guest: GuestId,
+    /// Whether it comes from a photo that they said they are in, not from a selfie.
+    pub(crate) confirmed: bool,
     /// The sealed vector.
     pub(crate) vector: Vec<u8>,
 }
@@ -56,14 +58,17 @@ pub(super) async fn enrolments_of_event(
     pack: &str,
 ) -> Result<Vec<GuestEnrolment>> {
     let rows = sqlx::query(
-        "SELECT guest, vector FROM enrolments JOIN guests ON guests.id = guest WHERE event = ? AND pack = ?",
+        "SELECT guest, vector, photo IS NOT NULL AS confirmed FROM enrolments JOIN guests ON guests.id = guest WHERE event = ? AND pack = ?",
     )
     .bind(event.as_bytes().as_slice())
     .bind(pack)
     .fetch_all(&mut **tx)
     .await?;
     rows.iter()
-        .map(|row| Ok(GuestEnrolment { guest: id_column!(row, "guest", GuestId)?, vector: row.try_get("vector")? }))
+        .map(|row| {
+            let (vector, confirmed) = (row.try_get("vector")?, row.try_get("confirmed")?);
+            Ok(GuestEnrolment { guest: id_column!(row, "guest", GuestId)?, confirmed, vector })
+        })
         .collect()
 }
 
@@ -72,6 +77,10 @@ pub(super) async fn enrolments_of_event(
 pub(crate) struct StoredEnrolment {
     /// Pack that made the vector.
     pub pack: String,
+    /// Which person of the session: 0 is the guest.
+    pub person: u8,
+    /// Whether it comes from a photo that they said they are in, not from a selfie.
+    pub confirmed: bool,
     /// The sealed vector.
     pub vector: Vec<u8>,
 }
@@ -170,12 +179,12 @@ impl Catalog {
             .collect()
     }
 
-    /// Puts this enrolment in the place of the guest's earlier ones: a new selfie replaces the old. `false` when the
-    /// guest was erased meanwhile and nothing was stored.
+    /// Puts this enrolment in the place of the person's earlier ones, also of those that they confirmed: a new selfie
+    /// replaces the old. `false` when the guest was erased meanwhile and nothing was stored.
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub(crate) async fn enrol(&self, guest: GuestId, pack: &str, vector: &[u8]) -> Result<bool> {
+    pub(crate) async fn enrol(&self, guest: GuestId, person: u8, pack: &str, vector: &[u8]) -> Result<bool> {
         let mut tx = self.begin().await?;
         // The selfie was computed while no lock was held: an erasure that came in between must win.
         let consented = sqlx::query(
@@ -188,12 +197,14 @@ impl Catalog {
         if consented.is_none() {
             return Ok(false);
         }
-        sqlx::query("DELETE FROM enrolments WHERE guest = ?")
+        sqlx::query("DELETE FROM enrolments WHERE guest = ? AND person = ?")
             .bind(guest.as_bytes().as_slice())
+            .bind(person)
             .execute(&mut *tx)
             .await?;
-        sqlx::query("INSERT INTO enrolments (guest, pack, vector, created_at) VALUES (?, ?, ?, ?)")
+        sqlx::query("INSERT INTO enrolments (guest, person, pack, vector, created_at) VALUES (?, ?, ?, ?, ?)")
             .bind(guest.as_bytes().as_slice())
+            .bind(person)
             .bind(pack)
             .bind(vector)
             .bind(now_ms())
@@ -208,12 +219,21 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn enrolments(&self, guest: GuestId) -> Result<Vec<StoredEnrolment>> {
-        let rows = sqlx::query("SELECT pack, vector FROM enrolments WHERE guest = ? ORDER BY id")
-            .bind(guest.as_bytes().as_slice())
-            .fetch_all(&self.readers)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT pack, person, photo IS NOT NULL AS confirmed, vector FROM enrolments WHERE guest = ? ORDER BY id",
+        )
+        .bind(guest.as_bytes().as_slice())
+        .fetch_all(&self.readers)
+        .await?;
         rows.iter()
-            .map(|row| Ok(StoredEnrolment { pack: row.try_get("pack")?, vector: row.try_get("vector")? }))
+            .map(|row| {
+                Ok(StoredEnrolment {
+                    pack: row.try_get("pack")?,
+                    person: row.try_get("person")?,
+                    confirmed: row.try_get("confirmed")?,
+                    vector: row.try_get("vector")?,
+                })
+            })
             .collect()
     }
 
@@ -227,6 +247,7 @@ impl Catalog {
             .bind(guest.as_bytes().as_slice())
             .execute(&mut *tx)
             .await?;
+        sqlx::query("DELETE FROM verdicts WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM live WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
         let consents = sqlx::query("DELETE FROM consents WHERE guest = ?")
             .bind(guest.as_bytes().as_slice())

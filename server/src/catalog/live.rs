@@ -91,15 +91,19 @@ pub(super) async fn tell_once(
     photo: PhotoId,
     guest: GuestId,
 ) -> Result<bool> {
-    // Who was told «you» knows more than «maybe».
-    let told = sqlx::query("SELECT 1 FROM live WHERE event = ? AND photo = ? AND guest = ? AND kind IN ('you', ?)")
-        .bind(event.as_bytes().as_slice())
-        .bind(photo.as_bytes().as_slice())
-        .bind(guest.as_bytes().as_slice())
-        .bind(kind.as_str())
-        .fetch_optional(&mut **tx)
-        .await?
-        .is_some();
+    // Who was told «you» knows more than «maybe»; who said «not me» is not asked again.
+    let told = sqlx::query(
+        "SELECT 1 FROM live WHERE event = ?1 AND photo = ?2 AND guest = ?3 AND kind IN ('you', ?4)
+         UNION ALL SELECT 1 FROM verdicts JOIN photos ON photos.seq = verdicts.photo
+         WHERE event = ?1 AND id = ?2 AND guest = ?3 AND mine = 0",
+    )
+    .bind(event.as_bytes().as_slice())
+    .bind(photo.as_bytes().as_slice())
+    .bind(guest.as_bytes().as_slice())
+    .bind(kind.as_str())
+    .fetch_optional(&mut **tx)
+    .await?
+    .is_some();
     if !told {
         append(tx, event, kind, photo, Audience::Guest(guest)).await?;
     }

@@ -26,6 +26,7 @@ mod suppressions;
 mod trim;
 mod upkeep;
 mod uploads;
+mod verdicts;
 mod versions;
 mod writer;
 
@@ -50,7 +51,7 @@ pub(crate) use changes::Changes;
 pub(crate) use copy::{copy_without_faces, forget_in_copies};
 pub(crate) use curation::{Decision, Recogniser, SealedFaces};
 pub(crate) use events::{Event, Machine, Terms, is_understood};
-pub(crate) use faces::NewFace;
+pub(crate) use faces::{NewFace, SealedFace};
 pub(crate) use guests::{Guest, GuestEnrolment, Purpose, SESSION_MS};
 pub(crate) use jobs::{Claim, FindUnwanted, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble};
 pub(crate) use live::{Audience, LiveEntry};

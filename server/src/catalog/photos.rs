@@ -1,5 +1,7 @@
 //! Photos and the lists of them: keyset by order of acceptance, never an offset, never a picture byte.
 
+use std::collections::HashSet;
+
 use findme_common::protocol::{Counts, Name, PhotoItem, PhotoState, Visibility};
 use findme_common::{Digest, EventId, PhotoId};
 use sqlx::sqlite::SqliteRow;
@@ -198,6 +200,16 @@ impl Catalog {
             .fetch_all(&self.readers)
             .await?;
         rows.iter().map(|row| Ok((row.try_get("seq")?, item(row)?))).collect()
+    }
+
+    /// All photos of an event that guests may see.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn all_shown(&self, event: EventId) -> Result<HashSet<PhotoId>> {
+        let sql = format!("SELECT id FROM photos WHERE event = ? AND {SHOWN}");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(event.as_bytes().as_slice());
+        rows.fetch_all(&self.readers).await?.iter().map(|row| id_column!(row, "id", PhotoId)).collect()
     }
 
     /// The originals among the given photos that guests may see, in the order of their acceptance.

@@ -1,59 +1,115 @@
-//! Telling a guest of photos that were found for them later than they were indexed.
+//! Telling guests of photos that were found for them later than they were indexed.
 
-use findme_common::protocol::{LiveKind, SelfieResult};
+use std::collections::{HashMap, HashSet};
+
+use findme_common::protocol::LiveKind;
 use findme_common::{EventId, GuestId, PhotoId};
 use sqlx::Row;
 
-use super::{Catalog, Result, id_column, live, photos};
+use super::{Catalog, GuestEnrolment, Result, guests, id_column, live, photos};
+
+/// Entries that are written in one transaction: uploads wait for it no longer than for a few photos.
+const AT_ONCE: usize = 2000;
+
+/// What guests of an event know, and what they said.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Photos that guests may see.
+    pub(crate) shown: HashSet<PhotoId>,
+    /// Told before, by guest and photo, with the kind.
+    known: HashMap<(GuestId, PhotoId), LiveKind>,
+    /// «Not me».
+    denied: HashSet<(GuestId, PhotoId)>,
+}
+
+impl Told {
+    /// Whether a guest should be told.
+    pub(crate) fn wants(&self, guest: GuestId, photo: PhotoId, kind: LiveKind) -> bool {
+        let knows = self.known.get(&(guest, photo)).is_some_and(|known| *known == LiveKind::You || *known == kind);
+        self.shown.contains(&photo) && !knows && !self.denied.contains(&(guest, photo))
+    }
+}
 
 impl Catalog {
-    /// Guests of an event who can be found by their faces.
+    /// All enrolments of an event that `pack` made.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
-    pub(crate) async fn enrolled_guests(&self, event: EventId) -> Result<Vec<GuestId>> {
-        let rows = sqlx::query(
-            "SELECT id FROM guests WHERE event = ? AND EXISTS (SELECT 1 FROM enrolments WHERE guest = guests.id)",
-        )
-        .bind(event.as_bytes().as_slice())
-        .fetch_all(&self.readers)
-        .await?;
-        rows.iter().map(|row| id_column!(row, "id", GuestId)).collect()
+    pub(crate) async fn event_enrolments(&self, event: EventId, pack: &str) -> Result<Vec<GuestEnrolment>> {
+        let mut tx = self.readers.begin().await?;
+        guests::enrolments_of_event(&mut tx, event, pack).await
     }
 
-    /// Tells a guest of those of the found photos that they were not told of; how many. Nothing when the guest was erased
-    /// meanwhile, and nothing of photos that are not shown any more.
+    /// What the guests of an event know already.
     ///
     /// # Errors
-    /// When the catalogue cannot be written; then nothing is.
-    pub(crate) async fn tell_guest(&self, event: EventId, guest: GuestId, found: &SelfieResult) -> Result<u64> {
-        let of = |kind| move |found: &findme_common::protocol::Match| (found.photo, kind);
-        let all: Vec<(PhotoId, LiveKind)> =
-            found.you.iter().map(of(LiveKind::You)).chain(found.maybe.iter().map(of(LiveKind::Maybe))).collect();
-        if all.is_empty() {
-            return Ok(0);
+    /// When the catalogue cannot be read.
+    pub(crate) async fn told(&self, event: EventId) -> Result<Told> {
+        let id = event.as_bytes().as_slice();
+        let mut told = Told { shown: self.all_shown(event).await?, ..Told::default() };
+        let sql =
+            "SELECT guest, photo, kind FROM live WHERE event = ? AND guest IS NOT NULL AND kind IN ('you', 'maybe')";
+        for row in sqlx::query(sql).bind(id).fetch_all(&self.readers).await? {
+            let key = (id_column!(&row, "guest", GuestId)?, id_column!(&row, "photo", PhotoId)?);
+            let kind = if row.try_get::<&str, _>("kind")? == "you" { LiveKind::You } else { LiveKind::Maybe };
+            // «you» stays, whichever comes first.
+            told.known
+                .entry(key)
+                .and_modify(|known| *known = if kind == LiveKind::You { kind } else { *known })
+                .or_insert(kind);
         }
-        let mut tx = self.begin().await?;
-        let enrolled = sqlx::query("SELECT 1 FROM enrolments WHERE guest = ? LIMIT 1")
-            .bind(guest.as_bytes().as_slice())
-            .fetch_optional(&mut *tx)
-            .await?;
-        if enrolled.is_none() {
-            return Ok(0);
+        let sql =
+            "SELECT guest, id FROM verdicts JOIN photos ON photos.seq = verdicts.photo WHERE event = ? AND mine = 0";
+        for row in sqlx::query(sql).bind(id).fetch_all(&self.readers).await? {
+            told.denied.insert((id_column!(&row, "guest", GuestId)?, id_column!(&row, "id", PhotoId)?));
         }
+        Ok(told)
+    }
+
+    /// Tells guests of photos that they do not know; how many times somebody was told something. Not of what is hidden
+    /// by now, nor who was erased meanwhile.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written; what was written is not written again the next time.
+    pub(crate) async fn tell_all(&self, event: EventId, found: &[(PhotoId, GuestId, LiveKind)]) -> Result<u64> {
         let mut told = 0;
-        for (photo, kind) in all {
-            let row = sqlx::query("SELECT seq FROM photos WHERE event = ? AND id = ?")
-                .bind(event.as_bytes().as_slice())
-                .bind(photo.as_bytes().as_slice())
-                .fetch_optional(&mut *tx)
-                .await?;
-            let Some(row) = row else { continue };
-            if photos::is_shown(&mut tx, row.try_get("seq")?).await? {
-                told += u64::from(live::tell_once(&mut tx, event, kind, photo, guest).await?);
+        for part in found.chunks(AT_ONCE) {
+            let mut tx = self.begin().await?;
+            let mut there: HashMap<GuestId, bool> = HashMap::new();
+            let mut seen: HashMap<PhotoId, bool> = HashMap::new();
+            for &(photo, guest, kind) in part {
+                let enrolled = match there.get(&guest) {
+                    Some(known) => *known,
+                    None => {
+                        let row = sqlx::query("SELECT 1 FROM enrolments WHERE guest = ? LIMIT 1")
+                            .bind(guest.as_bytes().as_slice())
+                            .fetch_optional(&mut *tx)
+                            .await?;
+                        *there.entry(guest).or_insert(row.is_some())
+                    }
+                };
+                let shown = match seen.get(&photo) {
+                    Some(known) => *known,
+                    None => {
+                        let row = sqlx::query("SELECT seq FROM photos WHERE event = ? AND id = ?")
+                            .bind(event.as_bytes().as_slice())
+                            .bind(photo.as_bytes().as_slice())
+                            .fetch_optional(&mut *tx)
+                            .await?;
+                        let shown = match row {
+                            Some(row) => photos::is_shown(&mut tx, row.try_get("seq")?).await?,
+                            None => false,
+                        };
+                        *seen.entry(photo).or_insert(shown)
+                    }
+                };
+                if enrolled && shown {
+                    // The photo may have been indexed, and told of, since it was looked up.
+                    told += u64::from(live::tell_once(&mut tx, event, kind, photo, guest).await?);
+                }
             }
+            tx.commit().await?;
         }
-        tx.commit().await?;
         Ok(told)
     }
 }

@@ -196,7 +196,11 @@ async fn end(tx: &mut Tx, event: EventId, ids: &[i64]) -> Result<()> {
 
 /// Forgets what was held to find a guest.
 async fn forget_enrolments(tx: &mut Tx, guest: GuestId) -> Result<()> {
-    for sql in ["DELETE FROM enrolments WHERE guest = ?", "DELETE FROM live WHERE guest = ?"] {
+    for sql in [
+        "DELETE FROM enrolments WHERE guest = ?",
+        "DELETE FROM verdicts WHERE guest = ?",
+        "DELETE FROM live WHERE guest = ?",
+    ] {
         sqlx::query(sql).bind(guest.as_bytes().as_slice()).execute(&mut **tx).await?;
     }
     Ok(())

@@ -262,9 +262,9 @@ async fn erasing_a_guest_leaves_no_byte_of_the_vector_in_any_file() {
     // A new selfie replaces the old one: the old vector must go as well.
     let old: Vec<u8> = vector.iter().map(|byte| byte ^ 0x5A).collect();
     let kept: Vec<u8> = vector.iter().map(|byte| byte ^ 0xA5).collect();
-    assert!(world.catalog.enrol(erased, "pack", &old).await.unwrap());
-    assert!(world.catalog.enrol(erased, "pack", &vector).await.unwrap());
-    assert!(world.catalog.enrol(other, "pack", &kept).await.unwrap());
+    assert!(world.catalog.enrol(erased, 0, "pack", &old).await.unwrap());
+    assert!(world.catalog.enrol(erased, 0, "pack", &vector).await.unwrap());
+    assert!(world.catalog.enrol(other, 0, "pack", &kept).await.unwrap());
     assert!(found_in_files(world.dir.path(), &vector), "the test cannot see what it looks for");
     assert_eq!(world.catalog.erase_guest(erased).await.unwrap(), (1, 1));
     assert!(!found_in_files(world.dir.path(), &vector), "the vector is still on the disk");
@@ -279,12 +279,12 @@ async fn erasing_a_guest_leaves_no_byte_of_the_vector_in_any_file() {
 async fn without_a_recorded_consent_no_vector_is_stored() {
     let world = World::new().await;
     let guest = guest(&world).await;
-    assert!(!world.catalog.enrol(guest, "pack", b"vector").await.unwrap());
+    assert!(!world.catalog.enrol(guest, 0, "pack", b"vector").await.unwrap());
     world.catalog.record_consent(guest, "text", "en").await.unwrap();
-    assert!(world.catalog.enrol(guest, "pack", b"vector").await.unwrap());
+    assert!(world.catalog.enrol(guest, 0, "pack", b"vector").await.unwrap());
     // The erasure came while a further selfie was being computed: it wins.
     world.catalog.erase_guest(guest).await.unwrap();
-    assert!(!world.catalog.enrol(guest, "pack", b"vector").await.unwrap());
+    assert!(!world.catalog.enrol(guest, 0, "pack", b"vector").await.unwrap());
     assert!(world.catalog.enrolments(guest).await.unwrap().is_empty());
 }
 
@@ -300,7 +300,7 @@ async fn indexing_again_replaces_faces_and_tells_the_galleries() {
     let claim = world.claim().await.unwrap();
     world.complete(&claim, &JobOutcome::Indexed(indexed(), vec![face(b"b")])).await.unwrap();
     let after = world.catalog.faces_after(world.event, "pack", 0).await.unwrap();
-    assert_eq!(after.faces.iter().map(|face| face.vector.as_slice()).collect::<Vec<_>>(), [b"b"]);
+    assert_eq!(after.faces.iter().map(|face| face.sealed.vector.as_slice()).collect::<Vec<_>>(), [b"b"]);
     assert_ne!(before.epoch, after.epoch);
     assert_eq!(world.catalog.face_epoch(world.event).await.unwrap(), after.epoch);
     assert!(world.catalog.faces_after(world.event, "another pack", 0).await.unwrap().faces.is_empty());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::score::{self, Banded, Galleries, Point};
+use super::score::{self, Banded, Galleries, Hit, Point};
 use super::{FLOOR, Measured, Plan, plot};
 use crate::clock::{now_ms, rfc3339};
 use crate::face::{Bands, Pack};
@@ -74,10 +74,10 @@ impl Part {
         Self { what: what.to_owned(), appearances: 0, you: 0, both: 0 }
     }
 
-    pub(super) fn count(&mut self, similarity: Option<f32>, bands: Bands) {
+    pub(super) fn count(&mut self, hit: Option<&Hit>, bands: Bands) {
         self.appearances += 1;
-        self.you += usize::from(similarity.is_some_and(|similarity| similarity >= bands.you.get()));
-        self.both += usize::from(similarity.is_some_and(|similarity| similarity >= bands.maybe.get()));
+        self.you += usize::from(hit.is_some_and(|hit| hit.you));
+        self.both += usize::from(hit.is_some_and(|hit| hit.you || hit.similarity >= bands.maybe.get()));
     }
 }
 
@@ -263,7 +263,11 @@ pub(super) mod tests {
 
     pub(crate) fn figures() -> Figures {
         let plan = Plan { name: "set".to_owned(), people: 2, ..Plan::default() };
-        let search = |mates: &[usize], hits: &[(usize, f32)]| Search { mates: mates.to_vec(), hits: hits.to_vec() };
+        let hit = |&(photo, similarity): &(usize, f32)| Hit { photo, similarity, you: similarity >= 0.54 };
+        let search = |mates: &[usize], hits: &[(usize, f32)]| Search {
+            mates: mates.to_vec(),
+            hits: hits.iter().map(hit).collect(),
+        };
         let searches = vec![search(&[0], &[(0, 0.8), (1, 0.3)]), search(&[1], &[(1, 0.5)]), search(&[], &[(0, 0.2)])];
         let measured =
             Measured { searches, refused: BTreeMap::from([("no-face".to_owned(), 1)]), failed: 1, faces: Vec::new() };

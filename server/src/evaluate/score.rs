@@ -7,13 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::face::Bands;
 
+/// A photo that a search found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Hit {
+    pub(crate) photo: usize,
+    pub(crate) similarity: f32,
+    /// Whether the server put it into «you».
+    pub(crate) you: bool,
+}
+
 /// One search with everything it found down to a low floor.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Search {
     /// Photos of the gallery that the searcher is in, rising; none: a search by a stranger.
     pub(crate) mates: Vec<usize>,
-    /// (photo, similarity) of each photo found, once each.
-    pub(crate) hits: Vec<(usize, f32)>,
+    /// Photos found, once each.
+    pub(crate) hits: Vec<Hit>,
 }
 
 impl Search {
@@ -26,7 +35,7 @@ impl Search {
         let kept = |photo: usize| keep.get(photo).copied().unwrap_or_default();
         Self {
             mates: self.mates.iter().copied().filter(|&photo| kept(photo)).collect(),
-            hits: self.hits.iter().copied().filter(|&(photo, _)| kept(photo)).collect(),
+            hits: self.hits.iter().copied().filter(|hit| kept(hit.photo)).collect(),
         }
     }
 }
@@ -72,12 +81,10 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, search: &Search, photos: usize, threshold: f32) {
+    fn add(&mut self, search: &Search, photos: usize, counts: impl Fn(&Hit) -> bool) {
         let (mut right, mut wrong) = (0, 0);
-        for &(photo, similarity) in &search.hits {
-            if similarity >= threshold {
-                *(if search.is_right(photo) { &mut right } else { &mut wrong }) += 1;
-            }
+        for hit in search.hits.iter().filter(|hit| counts(hit)) {
+            *(if search.is_right(hit.photo) { &mut right } else { &mut wrong }) += 1;
         }
         self.right += right;
         self.wrong += wrong;
@@ -109,11 +116,15 @@ pub(crate) type Galleries = [(Vec<Search>, usize)];
 
 /// The rates of all these searches together at one threshold.
 pub(crate) fn point(galleries: &Galleries, threshold: f32) -> Point {
+    tally(galleries, |hit| hit.similarity >= threshold).point(threshold)
+}
+
+fn tally(galleries: &Galleries, counts: impl Fn(&Hit) -> bool) -> Tally {
     let mut tally = Tally::default();
     for (searches, photos) in galleries {
-        searches.iter().for_each(|search| tally.add(search, *photos, threshold));
+        searches.iter().for_each(|search| tally.add(search, *photos, &counts));
     }
-    tally.point(threshold)
+    tally
 }
 
 /// The rates at every hundredth from `from` to `to` hundredths.
@@ -130,7 +141,7 @@ pub(crate) fn recall_at(curve: &[Point], precision: f64) -> Option<(f64, f32)> {
 /// What guests see: the two bands as the product draws them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Banded {
-    /// At the threshold of «you».
+    /// What the server put into «you».
     pub(crate) you: Point,
     /// At that of «maybe you?»: both bands together.
     pub(crate) both: Point,
@@ -140,7 +151,8 @@ pub(crate) struct Banded {
 
 /// The rates of both bands.
 pub(crate) fn banded(galleries: &Galleries, bands: Bands) -> Banded {
-    let (you, both) = (point(galleries, bands.you.get()), point(galleries, bands.maybe.get()));
+    let you = tally(galleries, |hit| hit.you).point(bands.you.get());
+    let both = tally(galleries, |hit| hit.you || hit.similarity >= bands.maybe.get()).point(bands.maybe.get());
     let (right, wrong) = (both.right - you.right, both.wrong - you.wrong);
     Banded { you, both, maybe_precision: share(right, right + wrong) }
 }
@@ -150,8 +162,15 @@ mod tests {
     use super::*;
     use crate::face::Threshold;
 
+    fn hit(&(photo, similarity): &(usize, f32)) -> Hit {
+        Hit { photo, similarity, you: similarity >= 0.58 }
+    }
+
     fn searches() -> Vec<(Vec<Search>, usize)> {
-        let of = |mates: &[usize], hits: &[(usize, f32)]| Search { mates: mates.to_vec(), hits: hits.to_vec() };
+        let of = |mates: &[usize], hits: &[(usize, f32)]| Search {
+            mates: mates.to_vec(),
+            hits: hits.iter().map(hit).collect(),
+        };
         // Ten photos. One searcher is in 0 and 1, one in 2 whose photo is found weakly, one in 3 and never found; two
         // strangers, one of whom looks like 4.
         vec![(
@@ -194,13 +213,13 @@ mod tests {
         let (all, _) = &searches()[0];
         let keep: Vec<bool> = (0..10).map(|photo| photo == 1 || photo == 7).collect();
         let first = all[0].within(&keep);
-        assert_eq!(first, Search { mates: vec![1], hits: vec![(1, 0.5), (7, 0.45)] });
+        assert_eq!(first, Search { mates: vec![1], hits: [(1, 0.5), (7, 0.45)].iter().map(hit).collect() });
         assert!(all[1].within(&keep).mates.is_empty(), "whoever is not in it searches as a stranger");
     }
 
     #[test]
     fn bands_share_what_is_shown() {
-        let bands = Bands { you: Threshold::new(0.58), maybe: Threshold::new(0.4) };
+        let bands = Bands { you: Threshold::new(0.58), maybe: Threshold::new(0.4), you_poor: Threshold::new(0.7) };
         let both = banded(&searches(), bands);
         assert_eq!((both.you.right, both.you.wrong, both.both.right, both.both.wrong), (1, 1, 2, 3));
         assert_eq!(both.maybe_precision, Some(1.0 / 3.0));

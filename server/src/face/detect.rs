@@ -37,6 +37,13 @@ impl Rect {
         let shared = side(self.x, self.width, other.x, other.width) * side(self.y, self.height, other.y, other.height);
         shared / (self.width * self.height + other.width * other.height - shared)
     }
+
+    /// The share of the smaller one of both that lies inside the other, 0 to 1.
+    pub fn covers(&self, other: &Self) -> f32 {
+        let side = |a: f32, a_len: f32, b: f32, b_len: f32| ((a + a_len).min(b + b_len) - a.max(b)).max(0.0);
+        let shared = side(self.x, self.width, other.x, other.width) * side(self.y, self.height, other.y, other.height);
+        shared / (self.width * self.height).min(other.width * other.height)
+    }
 }
 
 /// A face that was found.
@@ -64,7 +71,8 @@ pub(super) enum Layout {
 pub(super) struct Detector {
     network: Network,
     score: f32,
-    nms: f32,
+    /// Overlap from which two boxes are one face.
+    pub(super) nms: f32,
 }
 
 impl Detector {

@@ -11,6 +11,7 @@ use super::embedding::Embedding;
 use super::network::{Lanes, Network, Planes};
 use super::pack::{Channels, EmbedderSpec, ModelError, Pack};
 use super::quality::Quality;
+use super::tiles;
 use super::turned::{self, Turned};
 
 /// Faces lower than this many pixels of the original photo are not embedded: below it, likeness gets unreliable
@@ -128,35 +129,62 @@ impl Engine {
         Ok(faces)
     }
 
-    /// Finds faces of any size, surest first. Where there seem to be none it looks again at the picture in a frame, for a
-    /// face that fills it; where it is sure of none, at the picture turned, for a camera that did not say how it was held.
+    /// Finds faces of any size, surest first. A group is looked at again in parts. Where there seems to be nobody (in a
+    /// selfie: nobody surely) it looks again at the picture in a frame, for a face that fills it; where it is sure of
+    /// none, at the picture turned, for a camera that did not say how it was held.
     ///
     /// # Errors
     /// See [`EngineError`].
     pub fn detect(&self, pixels: &Pixels, purpose: Purpose) -> Result<Vec<Detection>, EngineError> {
-        let side = match purpose {
-            Purpose::Photo => self.long_side,
-            Purpose::Selfie => SMALL_SIDE.min(self.long_side),
-        };
-        let run = |pixels: &Pixels, layout| self.detector.detect(&self.lanes, pixels, layout).map_err(EngineError);
-        let mut found = run(pixels, Layout::Whole(side))?;
-        if found.is_empty() {
-            found = run(pixels, Layout::Framed(FRAMED_SIDE))?;
-            found.retain(|face| face.score >= SECOND_LOOK_SCORE);
-        }
+        let mut found = self.detect_once(pixels, purpose)?;
         let surest = |found: &[Detection]| found.first().map_or(0.0, |face| face.score);
+        if found.is_empty() || (purpose == Purpose::Selfie && surest(&found) < SECOND_LOOK_SCORE) {
+            let mut framed = self.run(pixels, Layout::Framed(FRAMED_SIDE))?;
+            framed.retain(|face| face.score >= SECOND_LOOK_SCORE);
+            if !framed.is_empty() {
+                found = framed;
+            }
+        }
         if surest(&found) >= DOUBTFUL_BELOW {
-            return Ok(found);
+            return if purpose == Purpose::Photo { self.closer(pixels, found) } else { Ok(found) };
         }
         for turn in turned::TURNS {
             let view = Turned::new(pixels, turn, SMALL_SIDE);
-            let mut seen = run(view.pixels(), Layout::Whole(SMALL_SIDE))?;
+            let mut seen = self.run(view.pixels(), Layout::Whole(SMALL_SIDE))?;
             if surest(&seen) >= SECOND_LOOK_SCORE.max(surest(&found) + TURNED_AHEAD_BY) {
                 seen.retain(|face| face.score >= SECOND_LOOK_SCORE);
                 found = seen.into_iter().map(|face| view.undo(face)).collect();
             }
         }
         Ok(found)
+    }
+
+    /// The first look alone: the whole picture, shrunk.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub(super) fn detect_once(&self, pixels: &Pixels, purpose: Purpose) -> Result<Vec<Detection>, EngineError> {
+        let side = match purpose {
+            Purpose::Photo => self.long_side,
+            Purpose::Selfie => SMALL_SIDE.min(self.long_side),
+        };
+        self.run(pixels, Layout::Whole(side))
+    }
+
+    /// Adds the faces of a group that only a look at its parts shows.
+    fn closer(&self, pixels: &Pixels, found: Vec<Detection>) -> Result<Vec<Detection>, EngineError> {
+        let tiles = tiles::wanted(&found, pixels, self.long_side);
+        let mut seen = Vec::new();
+        for tile in tiles {
+            let part = pixels.part(tile.x, tile.y, tile.width, tile.height);
+            let faces = self.run(&part, Layout::Whole(part.long_side()))?;
+            seen.extend(tiles::place(tile, faces, pixels));
+        }
+        Ok(if seen.is_empty() { found } else { tiles::merge(found, seen, self.detector.nms) })
+    }
+
+    fn run(&self, pixels: &Pixels, layout: Layout) -> Result<Vec<Detection>, EngineError> {
+        self.detector.detect(&self.lanes, pixels, layout).map_err(EngineError)
     }
 
     /// Cuts a face out, turned and scaled as the embedder wants it; `None` when its landmarks make no face.

@@ -11,6 +11,7 @@ mod network;
 mod pack;
 mod quality;
 mod threshold;
+mod tiles;
 mod turned;
 
 pub use align::Crop;

@@ -48,6 +48,9 @@ pub struct Thresholds {
     pub you: Threshold,
     /// «maybe you?» never reaches lower than this.
     pub maybe_floor: Threshold,
+    /// So much more likeness it takes for «you» where the face in the photo is poor.
+    #[serde(default)]
+    pub poor_margin: f32,
     /// Measured false matches, by rising similarity and falling rate.
     pub impostors: Vec<Impostors>,
 }
@@ -59,13 +62,21 @@ pub struct Bands {
     pub you: Threshold,
     /// «maybe you?» from here up to `you`; never above it.
     pub maybe: Threshold,
+    /// «you» of poor faces.
+    pub you_poor: Threshold,
 }
 
 impl Bands {
-    /// The band of a similarity; `None` when it is not shown.
+    /// The band of a similarity to a good face; `None` when it is not shown.
     pub fn of(&self, similarity: Similarity) -> Option<Band> {
+        self.of_face(similarity, false)
+    }
+
+    /// The band of a similarity to a face that may be poor.
+    pub fn of_face(&self, similarity: Similarity, poor: bool) -> Option<Band> {
+        let you = if poor { self.you_poor } else { self.you };
         match similarity {
-            s if self.you.admits(s) => Some(Band::You),
+            s if you.admits(s) => Some(Band::You),
             s if self.maybe.admits(s) => Some(Band::Maybe),
             _ => None,
         }
@@ -77,7 +88,7 @@ impl Thresholds {
     pub fn bands(&self, faces_in_event: usize) -> Bands {
         let rate = 1.0 / faces_in_event.max(1) as f64;
         let maybe = self.similarity_at(rate).clamp(self.maybe_floor.0, self.you.0);
-        Bands { you: self.you, maybe: Threshold(maybe) }
+        Bands { you: self.you, maybe: Threshold(maybe), you_poor: Threshold(self.you.0 + self.poor_margin) }
     }
 
     /// The cosine that this share of strangers reaches, between the measured points on a logarithmic scale.
@@ -97,7 +108,8 @@ impl Thresholds {
     pub fn are_sound(&self) -> bool {
         let falling = self.impostors.windows(2).all(|p| p[0].similarity < p[1].similarity && p[0].rate > p[1].rate);
         let rates = self.impostors.iter().all(|p| p.rate > 0.0 && p.rate < 1.0);
-        falling && rates && self.impostors.len() >= 2 && self.maybe_floor <= self.you && self.you.0 <= 1.0
+        let margin = self.poor_margin >= 0.0 && self.you.0 + self.poor_margin <= 1.0;
+        falling && rates && self.impostors.len() >= 2 && self.maybe_floor <= self.you && margin
     }
 }
 
@@ -110,6 +122,7 @@ mod tests {
         Thresholds {
             you: Threshold(0.5),
             maybe_floor: Threshold(0.32),
+            poor_margin: 0.04,
             impostors: vec![point(0.2, 1e-2), point(0.4, 1e-4), point(0.45, 1e-5)],
         }
     }
@@ -130,11 +143,13 @@ mod tests {
 
     #[test]
     fn a_similarity_falls_into_one_band() {
-        let bands = Bands { you: Threshold(0.5), maybe: Threshold(0.4) };
+        let bands = Bands { you: Threshold(0.5), maybe: Threshold(0.4), you_poor: Threshold(0.54) };
         let band = |cosine| bands.of(Similarity::new(cosine));
         assert_eq!(
             [band(0.5), band(0.499), band(0.4), band(0.399)],
             [Some(Band::You), Some(Band::Maybe), Some(Band::Maybe), None]
         );
+        let poor = |cosine| bands.of_face(Similarity::new(cosine), true);
+        assert_eq!([poor(0.54), poor(0.53), poor(0.39)], [Some(Band::You), Some(Band::Maybe), None]);
     }
 }

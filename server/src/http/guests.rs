@@ -27,7 +27,7 @@ use super::uploads::{answer, pieces, shared};
 use crate::catalog::{Agreed, Event, Guest, Purpose, Reported, SESSION_MS};
 use crate::clock::{now_ms, rfc3339};
 use crate::limits::Limits;
-use crate::matching::SelfieError;
+use crate::matching::{MOST_PEOPLE, SelfieError};
 
 /// Version of the consent text that the pages show. Changing the text means changing this.
 pub(crate) const CONSENT_TEXT: &str = "2026-11-1";
@@ -94,6 +94,9 @@ pub(crate) struct SelfieQuery {
     consent: Option<String>,
     /// Which face counts, when the answer was that there are several; 0 is the largest.
     face: Option<usize>,
+    /// Which of up to five people of this session it is: 0, the guest, unless said otherwise; the picture takes the place
+    /// of that person's earlier one.
+    person: Option<u8>,
     /// Language of the text that was shown (BCP 47).
     lang: Option<String>,
 }
@@ -197,7 +200,11 @@ async fn selfie_inner(
     query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> ApiResult {
-    let Query(query) = query.map_err(|_| ApiError::bad("face is a number"))?;
+    let Query(query) = query.map_err(|_| ApiError::bad("face and person are numbers"))?;
+    let person = query.person.unwrap_or(0);
+    if person >= MOST_PEOPLE {
+        return Err(ApiError::bad(format!("person is 0 to {}", MOST_PEOPLE - 1)));
+    }
     if query.consent.as_deref() != Some("yes") {
         return Err(ApiError::new(Code::ConsentRequired));
     }
@@ -215,7 +222,7 @@ async fn selfie_inner(
     let picture = picture.map_err(|_| ApiError::bad("the picture came too slowly"))??;
     match purpose {
         Purpose::Search => {
-            let found = app.matching.enrol_selfie(guest.event, guest.id, picture, query.face).await;
+            let found = app.matching.enrol_selfie((guest.event, guest.id, person), picture, query.face).await;
             Ok(Json(found.map_err(selfie_problem)?).into_response())
         }
         Purpose::Never => {

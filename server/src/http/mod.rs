@@ -27,6 +27,7 @@ mod rates;
 mod suppressions;
 mod tls;
 mod uploads;
+mod verdicts;
 
 use std::sync::Arc;
 
@@ -137,6 +138,7 @@ fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(board::qr))
         .routes(routes!(desk::sign_in, desk::sign_out))
         .routes(routes!(guests::report))
+        .routes(routes!(verdicts::say_mine))
         .routes(routes!(jobs::attention))
         .routes(routes!(jobs::retry))
         .routes(routes!(jobs::admin_attention))

@@ -4,14 +4,15 @@ use bytes::Bytes;
 use findme_common::protocol::{Band, SuppressionState};
 use findme_common::{EventId, GuestId};
 
-use super::{FaceState, MatchError, Matching, SelfieError, open};
+use super::guests::open;
+use super::{FaceState, MatchError, Matching, Seen, SelfieError};
 use crate::catalog::{Agreed, DueVector, Likeness, Suppressed};
 use crate::face::{Embedding, Pack};
 
 /// How much surer than a search for «maybe» it must be that a picture is not of another guest: so many times fewer
 /// strangers are expected above the bound. Pictures of one person that were taken on different days are less alike than
 /// those of a search for oneself, so the bound of «you» alone would let too many pass.
-const STRICTER: usize = 20;
+const STRICTER: usize = 4;
 
 impl Matching {
     /// Looks at a guest's selfie, keeps it to know the face again, forgets their enrolments, and removes the faces in the
@@ -92,7 +93,7 @@ impl Matching {
 
     /// For each face whether it surely is one of people who are never matched. What cannot be compared, because the key
     /// cannot be read, is not known: no face is the worse for not being found.
-    pub(crate) fn likeness(&self, event: EventId, faces: &[Embedding], suppressed: &[Suppressed]) -> Vec<Likeness> {
+    pub(crate) fn likeness(&self, event: EventId, faces: &[Seen], suppressed: &[Suppressed]) -> Vec<Likeness> {
         if suppressed.is_empty() {
             return Vec::new();
         }
@@ -102,8 +103,8 @@ impl Matching {
         let bands = pack.thresholds.bands(faces.len());
         let opened = |person: &Suppressed| person.vectors.iter().filter_map(|vector| open(&key, vector)).collect();
         let known: Vec<(i64, Vec<Embedding>)> = suppressed.iter().map(|person| (person.id, opened(person))).collect();
-        let of = |face: &Embedding| {
-            let best = known.iter().flat_map(|(id, theirs)| theirs.iter().map(|their| (*id, their.similarity(face))));
+        let of = |face: &Seen| {
+            let best = known.iter().flat_map(|(id, theirs)| theirs.iter().map(|their| (*id, their.similarity(&face.embedding))));
             let best = best.max_by(|a, b| a.1.get().total_cmp(&b.1.get()));
             match best {
                 Some((id, similarity)) if bands.of(similarity) == Some(Band::You) => Likeness::Of(id),

@@ -22,7 +22,7 @@ async fn a_face_that_is_never_matched_is_stored_in_no_photo_that_comes() {
         "not without consent"
     );
     world.catalog.record_consent_to(Purpose::Never, guest, "text", "en").await.unwrap();
-    assert!(!world.catalog.enrol(guest, "pack", b"x").await.unwrap(), "consent to the one is not consent to the other");
+    assert!(!world.catalog.enrol(guest, 0, "pack", b"x").await.unwrap(), "consent to the one is not consent to the other");
     assert!(world.catalog.suppress(guest, "pack", b"theirs", AGREED, SuppressionState::Active).await.unwrap());
     world.receive("photo", None).await;
     let claim = world.claim().await.unwrap();
@@ -48,7 +48,7 @@ async fn after_the_faces_had_their_time_none_is_stored_and_no_byte_is_left() {
         world.catalog.record_consent_to(purpose, guest, "text", "en").await.unwrap();
     }
     assert!(world.catalog.suppress(guest, "pack", &suppressed, AGREED, SuppressionState::Active).await.unwrap());
-    assert!(world.catalog.enrol(guest, "pack", &enrolled).await.unwrap());
+    assert!(world.catalog.enrol(guest, 0, "pack", &enrolled).await.unwrap());
     world.receive("early", None).await;
     let claim = world.claim().await.unwrap();
     world.complete(&claim, &JobOutcome::Indexed(indexed(), vec![face(&vector)])).await.unwrap();
@@ -62,7 +62,7 @@ async fn after_the_faces_had_their_time_none_is_stored_and_no_byte_is_left() {
     // A worker that began before comes too late with its faces.
     assert!(world.complete(&late, &JobOutcome::Indexed(indexed(), vec![face(&vector)])).await.unwrap());
     assert_eq!(world.number("SELECT COUNT(*) FROM faces").await, 0);
-    assert!(!world.catalog.enrol(guest, "pack", b"x").await.unwrap());
+    assert!(!world.catalog.enrol(guest, 0, "pack", b"x").await.unwrap());
     world.receive("later", None).await;
     assert!(!world.claim().await.unwrap().faces);
 }
@@ -206,7 +206,7 @@ async fn what_is_held_does_nothing_before_it_is_confirmed() {
     for purpose in [Purpose::Search, Purpose::Never] {
         world.catalog.record_consent_to(purpose, guest, "text", "en").await.unwrap();
     }
-    assert!(world.catalog.enrol(guest, "pack", b"own").await.unwrap());
+    assert!(world.catalog.enrol(guest, 0, "pack", b"own").await.unwrap());
     let held = SuppressionState::Held;
     assert!(world.catalog.suppress(guest, "pack", b"another's", AGREED, held).await.unwrap());
     world.receive("photo", None).await;

@@ -1,0 +1,77 @@
+//! From a selfie to an enrolment: the face that counts in it.
+
+use bytes::Bytes;
+use findme_common::protocol::SelfieResult;
+use findme_common::{EventId, GuestId};
+
+use super::{FaceState, MatchError, Matching, SelfieError, area};
+use crate::cpu::GivenUp;
+use crate::face::{Embedding, Engine, Pack, Purpose};
+use crate::picture::{self, Limits, PictureError};
+
+/// A second face counts when it is at least this much of the largest one's height: two people in one picture, not
+/// somebody in the background.
+const SECOND_FACE: f32 = 0.6;
+
+/// People that one session finds: a family.
+pub(crate) const MOST_PEOPLE: u8 = 5;
+
+impl Matching {
+    /// Looks at a selfie, keeps the face as the enrolment of one of the session's people in place of their earlier ones,
+    /// and finds the photos of all of them. `choice` picks a face (0 is the largest) where there are several.
+    ///
+    /// # Errors
+    /// See [`SelfieError`].
+    pub(crate) async fn enrol_selfie(
+        &self,
+        (event, guest, person): (EventId, GuestId, u8),
+        picture: Bytes,
+        choice: Option<usize>,
+    ) -> Result<SelfieResult, SelfieError> {
+        let (_, sealed, pack) = self.looked_at(event, picture, choice).await?;
+        if !self.catalog.enrol(guest, person, &pack.name, &sealed).await.map_err(MatchError::from)? {
+            return Err(SelfieError::Erased);
+        }
+        Ok(self.find_guest(event, guest).await?)
+    }
+
+    /// The face that counts in a selfie, in the clear and sealed, and the pack that measured it.
+    pub(super) async fn looked_at(
+        &self,
+        event: EventId,
+        picture: Bytes,
+        choice: Option<usize>,
+    ) -> Result<(Embedding, Vec<u8>, &'static Pack), SelfieError> {
+        let FaceState::Ready(engine, pack) = &self.faces else { return Err(SelfieError::NoModels) };
+        let (engine, limits) = (engine.clone(), self.limits);
+        let fault = |error: GivenUp| SelfieError::Fault(error.to_string());
+        let turn = self.cpu.turn().await.map_err(fault)?;
+        let start = std::time::Instant::now();
+        let looked = self.cpu.run(turn, move || look(&engine, &picture, &limits, choice)).await;
+        let outcome = if matches!(looked, Ok(Ok(_))) { "done" } else { "failed" };
+        crate::metrics::get().stage("selfie", outcome, start.elapsed());
+        let embedding = looked.map_err(fault)??;
+        let key = self.vault.key(event).map_err(MatchError::from)?;
+        let sealed = key.seal(&embedding.to_bytes()).map_err(MatchError::from)?;
+        Ok((embedding, sealed, pack))
+    }
+}
+
+/// The embedding of the face that counts in a selfie.
+fn look(engine: &Engine, picture: &[u8], limits: &Limits, choice: Option<usize>) -> Result<Embedding, SelfieError> {
+    let picture = picture::from_bytes(picture, limits).map_err(|error| match error {
+        PictureError::Io(cause) => SelfieError::Fault(cause.to_string()),
+        _ => SelfieError::NotAPicture,
+    })?;
+    let faces =
+        engine.faces(&picture.pixels, Purpose::Selfie).map_err(|error| SelfieError::Fault(error.to_string()))?;
+    let chosen = match (choice, faces.as_slice()) {
+        (_, []) => return Err(SelfieError::NoFace),
+        (Some(n), faces) => faces.get(n).ok_or(SelfieError::NoSuchFace(faces.len()))?,
+        (None, [first, second, ..]) if second.detection.rect.height >= SECOND_FACE * first.detection.rect.height => {
+            return Err(SelfieError::ManyFaces(faces.iter().map(|face| area(face, &picture.pixels)).collect()));
+        }
+        (None, [first, ..]) => first,
+    };
+    Ok(chosen.embedding.clone())
+}
