@@ -72,6 +72,12 @@ export const liftNeverMatch = () => ask("/api/never-match", { method: "DELETE" }
 /** Takes a photo down until its photographer has looked. */
 export const report = (photo) => ask(`/api/photo/${photo.id}/report`, { method: "POST" });
 
+/** Says whether the guest is in a photo in which they may be. */
+export function sayMine(photo, mine) {
+  const headers = { "Content-Type": "application/json" };
+  return ask(`/api/my-photos/${photo.id}`, { method: "POST", body: JSON.stringify({ mine }), headers });
+}
+
 /** What is held about the guest. */
 export const held = () => ask("/api/me");
 

@@ -13,10 +13,14 @@ export function describe(photo) {
 }
 
 export class Grid {
-  /** @param open called with this grid and the id of a photo that was chosen */
-  constructor(list, open) {
+  /**
+   * @param open called with this grid and the id of a photo that was chosen
+   * @param under makes what stands on a photo's tile, if anything
+   */
+  constructor(list, open, under) {
     this.list = list;
     this.open = open;
+    this.under = under;
     this.photos = [];
     this.tiles = new Map();
   }
@@ -73,6 +77,7 @@ export class Grid {
       if (event.ctrlKey || event.metaKey || event.shiftKey || !this.open(this, photo.id)) return;
       event.preventDefault();
     });
+    if (this.under) li.append(this.under(photo));
     return li;
   }
 }

@@ -1,8 +1,8 @@
 // The guest's own page: selfie, then the photos that were found, kept up to date while the page is looked at.
 
-import { erase, held, keepLooking, myPhotos } from "./api.js";
+import { erase, held, keepLooking, myPhotos, sayMine } from "./api.js";
 import { sure } from "./ask.js";
-import { Grid } from "./grid.js";
+import { Grid, describe as called } from "./grid.js";
 import { neverForm } from "./never.js";
 import { count, locale, moment, say } from "./say.js";
 import { selfieForm } from "./selfie.js";
@@ -16,7 +16,7 @@ if (part("selfie")) start();
 function start() {
   const viewer = new Viewer(part("viewer"));
   const open = (grid, id) => viewer.open(grid, id);
-  const [you, maybe] = [new Grid(part("you"), open), new Grid(part("maybe"), open)];
+  const [you, maybe] = [new Grid(part("you"), open), new Grid(part("maybe"), open, verdict)];
   const form = selfieForm(found, () => enrolled(true));
   let etag = null;
   let first = true;
@@ -39,6 +39,28 @@ function start() {
     part("found-count").textContent = said.join(" · ");
     first = false;
     viewer.refresh();
+  }
+
+  /** «Me» and «not me» on a photo: where it goes from here. */
+  function verdict(photo) {
+    const box = document.createElement("div");
+    box.className = "verdict";
+    for (const [mine, key] of [[true, "mine"], [false, "not-mine"]]) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = say(key);
+      button.setAttribute("aria-label", `${say(key)}: ${called(photo)}`);
+      button.addEventListener("click", async () => {
+        for (const each of box.children) each.disabled = true;
+        const answer = await sayMine(photo, mine);
+        for (const each of box.children) each.disabled = false;
+        warn(answer.code === "ok" ? "" : say(answer.code === "offline" ? "offline" : "failed"));
+        part("maybe-title").focus({ preventScroll: true });
+        lookNow();
+      });
+      box.append(button);
+    }
+    return box;
   }
 
   async function look() {
