@@ -88,6 +88,27 @@ struct DataArg {
     data: Option<PathBuf>,
 }
 
+/// What runs the face models.
+#[derive(Debug, Args)]
+struct RuntimeArg {
+    /// Library file of onnxruntime to run the face models on [default: rten, which is built in].
+    #[cfg(feature = "ort")]
+    #[arg(long, env = "ORT_DYLIB_PATH", value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+}
+
+impl RuntimeArg {
+    #[cfg(feature = "ort")]
+    fn library(self) -> Option<PathBuf> {
+        self.onnxruntime
+    }
+
+    #[cfg(not(feature = "ort"))]
+    const fn library(self) -> Option<PathBuf> {
+        None
+    }
+}
+
 /// The program: reads the command line, does it, reports one clear line when it cannot.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -19,6 +19,8 @@ pub struct Config {
     pub models: Option<PathBuf>,
     /// How faces are found.
     pub faces: Faces,
+    /// Library file of onnxruntime, to run the models on; `None`: rten, which is built in.
+    pub onnxruntime: Option<PathBuf>,
     /// Photos that are indexed at the same time; `None`: one per core.
     pub workers: Option<usize>,
     /// What this process does: serve, index, or both.
@@ -40,6 +42,7 @@ impl Config {
             contact: None,
             models: None,
             faces: Faces::default(),
+            onnxruntime: None,
             workers: None,
             role: Role::default(),
             limits: Limits::default(),

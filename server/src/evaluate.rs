@@ -42,6 +42,8 @@ const STRANGERS: usize = 60;
 pub(crate) struct Options {
     pub(crate) models: PathBuf,
     pub(crate) workers: Option<usize>,
+    /// See [`crate::Config::onnxruntime`].
+    pub(crate) onnxruntime: Option<PathBuf>,
     /// Photos that are spoilt in every way; 0: none.
     pub(crate) degraded: usize,
 }
@@ -71,9 +73,9 @@ pub(crate) async fn evaluate(
     step: impl Fn(&str, usize, usize) + Sync,
 ) -> anyhow::Result<Figures> {
     let pack = default_pack();
-    let bench = Arc::new(Bench::start(options.models.clone(), options.workers, wide_open(pack)).await?);
+    let bench = Arc::new(Bench::start(options, wide_open(pack)).await?);
     let measured = measure(&bench, plan, &|number| std::fs::read(&plan.photos[number].path).ok(), &step).await?;
-    let mut figures = Figures::of(plan, &measured, pack);
+    let mut figures = Figures::of(plan, &measured, pack, bench.runtime());
     figures.by_gallery = by_gallery(plan, &measured, pack);
     let (heights, poses) = by_quality(plan, &measured, pack);
     (figures.by_height, figures.by_pose) = (heights, poses);

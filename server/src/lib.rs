@@ -442,7 +442,7 @@ fn load_faces(config: &Config, pack: &'static face::Pack) -> FaceState {
         return FaceState::Off;
     }
     let models = config.models.clone().unwrap_or_else(|| models::folder_in(&config.data));
-    match Engine::open(&models, pack) {
+    match Engine::open_on(&models, pack, config.onnxruntime.as_deref()) {
         Ok(engine) => FaceState::Ready(Arc::new(engine), pack),
         Err(error) => FaceState::Waiting(format!("faces wait: {error}")),
     }

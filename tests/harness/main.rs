@@ -11,6 +11,7 @@ mod contenders;
 mod crew;
 mod disks;
 mod examine;
+mod faces;
 mod figures;
 mod foreign;
 mod full_disk;
@@ -105,6 +106,9 @@ async fn run(subject: &str, numbers: &Numbers) {
         "shaped" => {
             shaped::run(&shaped::Weather::of(numbers.get("photos", 20), numbers.get("blackout", 30)), random).await
         }
+        "faces" => faces::speed(numbers.get("photos", 10), numbers.get("megapixels", 24)).await,
+        "search" => faces::search(numbers.get("faces", 1_000_000), random).await,
+        "evaluate" => faces::evaluate(numbers.get("seeds", 5), numbers.get("megapixels", 24)),
         "seeds" => seeds::write(),
         other => panic!("there is no subject {other}"),
     }

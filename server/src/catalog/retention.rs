@@ -74,6 +74,10 @@ impl Catalog {
         ] {
             vectors += sqlx::query(sql).bind(event.as_bytes().as_slice()).execute(&mut *tx).await?.rows_affected();
         }
+        sqlx::query("DELETE FROM verdicts WHERE guest IN (SELECT id FROM guests WHERE event = ?)")
+            .bind(event.as_bytes().as_slice())
+            .execute(&mut *tx)
+            .await?;
         sqlx::query("DELETE FROM live WHERE event = ? AND guest IS NOT NULL")
             .bind(event.as_bytes().as_slice())
             .execute(&mut *tx)

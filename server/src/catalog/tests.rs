@@ -11,6 +11,7 @@ use super::*;
 
 mod privacy;
 mod queue;
+mod verdicts;
 mod versions;
 
 struct World {

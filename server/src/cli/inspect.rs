@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use super::{DataArg, folder};
+use super::{DataArg, RuntimeArg, folder};
 use crate::face::{Detection, Engine, Face, Purpose, default_pack};
 use crate::models;
 use crate::picture::{self, Limits, Pixels};
@@ -43,6 +43,8 @@ pub(super) struct InspectArgs {
     #[arg(long, env = "FINDME_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
     #[command(flatten)]
+    runtime: RuntimeArg,
+    #[command(flatten)]
     data: DataArg,
 }
 
@@ -52,7 +54,7 @@ pub(super) fn inspect(args: InspectArgs) -> anyhow::Result<()> {
         Some(models) => models,
         None => models::folder_in(&folder(args.data)?),
     };
-    let engine = Engine::open(&models, default_pack())?;
+    let engine = Engine::open_on(&models, default_pack(), args.runtime.library().as_deref())?;
     let picture = picture::open(&args.photo, &Limits::default());
     let picture = picture.with_context(|| format!("cannot read {}", args.photo.display()))?;
     let purpose = if args.selfie { Purpose::Selfie } else { Purpose::Photo };

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{DataArg, folder, show_operator_token};
+use super::{DataArg, RuntimeArg, folder, show_operator_token};
 use crate::{Config, Faces, Limits, Network, Role, Server, TlsFiles};
 
 #[derive(Debug, Args)]
@@ -55,6 +55,8 @@ pub(super) struct WorkArgs {
     /// How faces are found.
     #[arg(long, env = "FINDME_FACES", value_enum, default_value_t)]
     faces: Faces,
+    #[command(flatten)]
+    runtime: RuntimeArg,
     /// Photos that are indexed at the same time [default: one per core].
     #[arg(long, env = "FINDME_WORKERS", value_name = "N")]
     workers: Option<usize>,
@@ -63,7 +65,8 @@ pub(super) struct WorkArgs {
 impl WorkArgs {
     /// What a process of this role needs to know.
     pub(super) fn config(self, data: PathBuf, role: Role) -> Config {
-        Config { models: self.models, faces: self.faces, workers: self.workers, role, ..Config::new(data) }
+        let onnxruntime = self.runtime.library();
+        Config { models: self.models, faces: self.faces, onnxruntime, workers: self.workers, role, ..Config::new(data) }
     }
 }
 

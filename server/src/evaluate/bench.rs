@@ -1,7 +1,6 @@
 //! A whole server on loopback with a data folder of its own, which goes when it ends: photos go in and selfies are asked
 //! as any client does it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +14,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::Options;
 use crate::catalog::{Catalog, PhotoFilter};
 use crate::face::{Pack, Quality};
 use crate::limits::{Limits, Rate};
+use crate::matching::FaceState;
 use crate::{Config, CreatedEvent, NewEvent, Server, Site};
 
 /// How often the queue is looked at.
@@ -31,6 +32,7 @@ pub(super) struct Bench {
     catalog: Catalog,
     shutdown: CancellationToken,
     running: JoinHandle<anyhow::Result<()>>,
+    runtime: &'static str,
     _folder: tempfile::TempDir,
 }
 
@@ -46,7 +48,7 @@ impl Bench {
     ///
     /// # Errors
     /// When there are no models or the system refuses.
-    pub(super) async fn start(models: PathBuf, workers: Option<usize>, pack: &'static Pack) -> anyhow::Result<Self> {
+    pub(super) async fn start(options: &Options, pack: &'static Pack) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("findme-evaluate-").tempdir()?;
         let none = Rate { count: 0, per: Duration::from_secs(1) };
         let limits = Limits {
@@ -58,7 +60,9 @@ impl Bench {
             rate_address: none,
             ..Limits::default()
         };
-        let config = Config { models: Some(models), workers, limits, ..Config::new(folder.path().join("data")) };
+        let (models, workers, onnxruntime) =
+            (Some(options.models.clone()), options.workers, options.onnxruntime.clone());
+        let config = Config { models, workers, onnxruntime, limits, ..Config::new(folder.path().join("data")) };
         let server = Server::open_with(config, pack).await?;
         if let Some(problem) = server.faces_problem() {
             bail!(problem);
@@ -68,9 +72,16 @@ impl Bench {
         // Somebody else in this process may have chosen one already; both are ring.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = Client::builder().no_proxy().build()?;
+        let FaceState::Ready(engine, _) = server.matching.faces() else { bail!("faces are off") };
+        let runtime = engine.runtime();
         let (site, shutdown) = (server.site.clone(), CancellationToken::new());
         let running = tokio::spawn(server.serve(listener, shutdown.clone()));
-        Ok(Self { url, http, catalog: site.catalog.clone(), site, shutdown, running, _folder: folder })
+        Ok(Self { url, http, catalog: site.catalog.clone(), site, shutdown, running, runtime, _folder: folder })
+    }
+
+    /// What runs the networks.
+    pub(super) const fn runtime(&self) -> &'static str {
+        self.runtime
     }
 
     pub(super) async fn event(&self, name: &str) -> anyhow::Result<CreatedEvent> {

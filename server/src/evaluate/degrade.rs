@@ -25,8 +25,8 @@ pub(super) enum Harm {
 impl Harm {
     pub(super) const ALL: [Self; 12] = [
         Self::None,
+        Self::Blur(0.015),
         Self::Blur(0.03),
-        Self::Blur(0.06),
         Self::Backlight(0.3),
         Self::Backlight(0.12),
         Self::Noise(20.0),
@@ -35,13 +35,13 @@ impl Harm {
         Self::Glasses,
         Self::Height(48.0),
         Self::Height(32.0),
-        Self::Height(24.0),
+        Self::Height(26.0),
     ];
 
     pub(super) fn name(self) -> String {
         match self {
             Self::None => "as they are".to_owned(),
-            Self::Blur(part) => format!("blur, {:.0} % of the face", part * 100.0),
+            Self::Blur(part) => format!("blur, {:.1} % of the face", part * 100.0),
             Self::Backlight(left) => format!("backlight, {:.0} % of the light", left * 100.0),
             Self::Noise(steps) => format!("noise, {steps:.0} of 255"),
             Self::Mask => "lower half covered".to_owned(),

@@ -115,7 +115,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn of(plan: &Plan, measured: &Measured, pack: &Pack) -> Self {
+    pub(super) fn of(plan: &Plan, measured: &Measured, pack: &Pack, runtime: &str) -> Self {
         let galleries = [(measured.searches.clone(), plan.photos.len())];
         let bands = pack.thresholds.bands(measured.count_faces());
         Self {
@@ -123,7 +123,7 @@ impl Figures {
             made_at: rfc3339(now_ms()),
             program: env!("CARGO_PKG_VERSION").to_owned(),
             pack: pack.name.clone(),
-            engine: crate::face::RUNTIME.to_owned(),
+            engine: runtime.to_owned(),
             set: plan.name.clone(),
             photos: plan.photos.len(),
             failed: measured.failed,
@@ -275,7 +275,7 @@ pub(super) mod tests {
             photos: vec![super::super::plan::Shot { path: PathBuf::new(), people: vec![0], portrait: true }; 2],
             ..plan
         };
-        Figures::of(&plan, &measured, crate::face::default_pack())
+        Figures::of(&plan, &measured, crate::face::default_pack(), "rten")
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::picture::{Pixels, shrink};
 
-use super::network::{Lanes, Network, Planes};
+use super::network::{Network, Planes, Runtime};
 use super::pack::{DetectorSpec, ModelError};
 
 /// Rows and columns that one cell of each output grid stands for.
@@ -69,24 +69,25 @@ pub(super) enum Layout {
 
 #[derive(Debug)]
 pub(super) struct Detector {
-    network: Network,
+    network: Box<dyn Network>,
     score: f32,
     /// Overlap from which two boxes are one face.
     pub(super) nms: f32,
 }
 
 impl Detector {
-    pub(super) fn load(bytes: Vec<u8>, spec: &DetectorSpec) -> Result<Self, ModelError> {
-        let network = Network::load(bytes, &OUTPUTS)
+    pub(super) fn load(runtime: &Runtime, bytes: Vec<u8>, spec: &DetectorSpec) -> Result<Self, ModelError> {
+        let network = runtime
+            .load(bytes, &OUTPUTS)
             .map_err(|problem| ModelError::Unusable { file: spec.model.file.clone(), problem })?;
         Ok(Self { network, score: spec.score, nms: spec.nms })
     }
 
     /// Faces by falling score, in the coordinates of `pixels`.
-    pub(super) fn detect(&self, lanes: &Lanes, pixels: &Pixels, layout: Layout) -> Result<Vec<Detection>, String> {
+    pub(super) fn detect(&self, pixels: &Pixels, layout: Layout) -> Result<Vec<Detection>, String> {
         let (planes, placed) = prepare(pixels, layout);
         let (width, height) = (planes.width, planes.height);
-        let outputs = self.network.run(lanes, planes)?;
+        let outputs = self.network.run(planes)?;
         let mut found = Vec::new();
         for (stride, output) in STRIDES.into_iter().zip(outputs.as_chunks::<4>().0) {
             read_grid(output, stride, (width / stride, height / stride), self.score, &mut found)?;

@@ -8,7 +8,7 @@ use crate::picture::Pixels;
 use super::align::{self, Crop};
 use super::detect::{Detection, Detector, Layout};
 use super::embedding::Embedding;
-use super::network::{Lanes, Network, Planes};
+use super::network::{Network, Planes, Runtime};
 use super::pack::{Channels, EmbedderSpec, ModelError, Pack};
 use super::quality::Quality;
 use super::tiles;
@@ -70,9 +70,9 @@ pub struct EngineError(String);
 pub struct Engine {
     detector: Detector,
     long_side: u32,
-    embedder: Network,
+    embedder: Box<dyn Network>,
     spec: EmbedderSpec,
-    lanes: Lanes,
+    runtime: &'static str,
 }
 
 impl Engine {
@@ -81,12 +81,27 @@ impl Engine {
     /// # Errors
     /// See [`ModelError`].
     pub fn open(models: &Path, pack: &Pack) -> Result<Self, ModelError> {
-        let detector = Detector::load(pack.detector.model.read(models)?, &pack.detector)?;
+        Self::open_on(models, pack, None)
+    }
+
+    /// [`Engine::open`] on onnxruntime, from this library file, where one is named.
+    ///
+    /// # Errors
+    /// See [`ModelError`].
+    pub fn open_on(models: &Path, pack: &Pack, onnxruntime: Option<&Path>) -> Result<Self, ModelError> {
+        let runtime = Runtime::open(onnxruntime)?;
+        let detector = Detector::load(&runtime, pack.detector.model.read(models)?, &pack.detector)?;
         let file = &pack.embedder.model;
-        let embedder = Network::load(file.read(models)?, &[])
+        let embedder = runtime
+            .load(file.read(models)?, &[])
             .map_err(|problem| ModelError::Unusable { file: file.file.clone(), problem })?;
         let (long_side, spec) = (pack.detector.long_side, pack.embedder.clone());
-        Ok(Self { detector, long_side, embedder, spec, lanes: Lanes::default() })
+        Ok(Self { detector, long_side, embedder, spec, runtime: runtime.name() })
+    }
+
+    /// What runs the networks: `rten` or `onnxruntime`.
+    pub const fn runtime(&self) -> &'static str {
+        self.runtime
     }
 
     /// The same engine with another longer side for detection, in pixels.
@@ -184,7 +199,7 @@ impl Engine {
     }
 
     fn run(&self, pixels: &Pixels, layout: Layout) -> Result<Vec<Detection>, EngineError> {
-        self.detector.detect(&self.lanes, pixels, layout).map_err(EngineError)
+        self.detector.detect(pixels, layout).map_err(EngineError)
     }
 
     /// Cuts a face out, turned and scaled as the embedder wants it; `None` when its landmarks make no face.
@@ -207,7 +222,7 @@ impl Engine {
         for (index, &[r, g, b]) in crop.rgb.as_chunks::<3>().0.iter().enumerate() {
             (red[index], second[index], blue[index]) = (value(r), value(g), value(b));
         }
-        let outputs = self.embedder.run(&self.lanes, planes).map_err(EngineError)?;
+        let outputs = self.embedder.run(planes).map_err(EngineError)?;
         Ok(outputs.first().and_then(|values| Embedding::new(values)))
     }
 }

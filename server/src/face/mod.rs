@@ -22,8 +22,5 @@ pub use pack::{Channels, DetectorSpec, EmbedderSpec, ModelError, ModelFile, Pack
 pub use quality::Quality;
 pub use threshold::{Bands, Impostors, Threshold, Thresholds};
 
-/// What runs the networks.
-pub const RUNTIME: &str = "rten";
-
 #[cfg(test)]
 mod tests;

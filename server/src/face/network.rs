@@ -1,25 +1,17 @@
-//! One loaded network on rten, and the threads it runs on.
+//! Networks and what runs them: rten, which is compiled in, or onnxruntime, a library that is loaded when the program
+//! starts (cargo feature `ort`).
 //!
 //! Invariant: a run uses one thread. Photos are worked on in parallel, so more threads a run would only fight.
 
-use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(feature = "ort")]
+mod onnxruntime;
+mod rten;
 
-use rten::{Model, NodeId, RunOptions, ThreadPool};
-use rten_tensor::NdTensor;
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
 
-/// Single-threaded pools, one for each run that is going on. rten would otherwise share one pool between all workers.
-#[derive(Debug, Default)]
-pub(super) struct Lanes(Mutex<Vec<Arc<ThreadPool>>>);
-
-impl Lanes {
-    fn with<T>(&self, run: impl FnOnce(&Arc<ThreadPool>) -> T) -> T {
-        let free = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let lane = free.unwrap_or_else(|| Arc::new(ThreadPool::with_num_threads(1)));
-        let result = run(&lane);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(lane);
-        result
-    }
-}
+use super::pack::ModelError;
 
 /// The input of a network: `1 × 3 × height × width` values, plane by plane.
 pub(super) struct Planes {
@@ -43,45 +35,50 @@ impl Planes {
 }
 
 /// A network with one picture as its input.
-pub(super) struct Network {
-    model: Model,
-    input: NodeId,
-    outputs: Vec<NodeId>,
-}
-
-impl Network {
-    /// Loads ONNX bytes. `outputs` are the names wanted, in this order; empty: all, in the file's order.
-    pub(super) fn load(bytes: Vec<u8>, outputs: &[&str]) -> Result<Self, String> {
-        let model = Model::load(bytes).map_err(|e| e.to_string())?;
-        let &[input] = model.input_ids() else { return Err("it has not one input".to_owned()) };
-        let outputs = match outputs {
-            [] => model.output_ids().to_vec(),
-            names => {
-                let ids = names.iter().map(|name| model.node_id(name)).collect::<Result<_, _>>();
-                ids.map_err(|e| e.to_string())?
-            }
-        };
-        Ok(Self { model, input, outputs })
-    }
-
+pub(super) trait Network: Debug + Send + Sync {
     /// Runs on one picture; the values of each output, in the order asked for when it was loaded.
-    pub(super) fn run(&self, lanes: &Lanes, planes: Planes) -> Result<Vec<Vec<f32>>, String> {
-        let input = NdTensor::from_data([1, 3, planes.height, planes.width], planes.values);
-        let outputs = lanes.with(|lane| {
-            let options = RunOptions::default().with_thread_pool(Some(Arc::clone(lane)));
-            self.model.run(vec![(self.input, input.into())], &self.outputs, Some(options))
-        });
-        let outputs = outputs.map_err(|e| e.to_string())?;
-        let values = outputs.into_iter().map(|value| {
-            let tensor: rten_tensor::Tensor<f32> = value.try_into().map_err(|_| "an output is not of floats")?;
-            Ok(tensor.into_data())
-        });
-        values.collect::<Result<_, &str>>().map_err(str::to_owned)
-    }
+    fn run(&self, planes: Planes) -> Result<Vec<Vec<f32>>, String>;
 }
 
-impl std::fmt::Debug for Network {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Network({} parameters)", self.model.total_params())
+/// What loads networks.
+pub(super) enum Runtime {
+    Rten(Arc<rten::Lanes>),
+    #[cfg(feature = "ort")]
+    Onnxruntime(onnxruntime::Library),
+}
+
+impl Runtime {
+    /// onnxruntime from this library file, rten where there is none.
+    pub(super) fn open(library: Option<&Path>) -> Result<Self, ModelError> {
+        match library {
+            None => Ok(Self::Rten(Arc::default())),
+            #[cfg(feature = "ort")]
+            Some(path) => onnxruntime::Library::open(path)
+                .map(Self::Onnxruntime)
+                .map_err(|problem| ModelError::Runtime { path: path.to_owned(), problem }),
+            #[cfg(not(feature = "ort"))]
+            Some(path) => Err(ModelError::Runtime {
+                path: path.to_owned(),
+                problem: "this program was built without the cargo feature `ort`".to_owned(),
+            }),
+        }
+    }
+
+    /// What it is called.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Rten(_) => "rten",
+            #[cfg(feature = "ort")]
+            Self::Onnxruntime(_) => "onnxruntime",
+        }
+    }
+
+    /// Loads ONNX bytes. `outputs` are the names wanted, in this order; empty: all, in the file's order.
+    pub(super) fn load(&self, bytes: Vec<u8>, outputs: &[&str]) -> Result<Box<dyn Network>, String> {
+        match self {
+            Self::Rten(lanes) => Ok(Box::new(rten::Loaded::new(bytes, outputs, lanes.clone())?)),
+            #[cfg(feature = "ort")]
+            Self::Onnxruntime(library) => Ok(Box::new(library.load(bytes, outputs)?)),
+        }
     }
 }

@@ -147,6 +147,14 @@ pub enum ModelError {
         /// Why.
         source: io::Error,
     },
+    /// The library that runs networks cannot be used.
+    #[error("{} cannot run the face models: {problem}; name another onnxruntime library, or none", path.display())]
+    Runtime {
+        /// The library.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A file has the right content, but the runtime does not take it.
     #[error("{file} could not be loaded: {problem}; this program and its face pack do not fit together")]
     Unusable {

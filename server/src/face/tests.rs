@@ -33,6 +33,48 @@ fn engine(shared: &Path) -> Engine {
     Engine::open(&shared.join("models"), default_pack()).unwrap()
 }
 
+/// One engine on each runtime that there is: what follows must hold for all of them.
+fn engines(shared: &Path) -> Vec<Engine> {
+    #[cfg_attr(not(feature = "ort"), expect(unused_mut, reason = "there is one"))]
+    let mut engines = vec![engine(shared)];
+    #[cfg(feature = "ort")]
+    match std::env::var_os("ORT_DYLIB_PATH") {
+        Some(library) => {
+            let library = Some(Path::new(&library));
+            engines.push(Engine::open_on(&shared.join("models"), default_pack(), library).unwrap());
+        }
+        None => eprintln!("NOT TESTED: onnxruntime, whose library ORT_DYLIB_PATH would name"),
+    }
+    if cfg!(not(feature = "ort")) {
+        let refused = Engine::open_on(&shared.join("models"), default_pack(), Some(Path::new("library"))).unwrap_err();
+        assert!(matches!(refused, ModelError::Runtime { .. }), "{refused}");
+    }
+    engines
+}
+
+#[test]
+fn all_runtimes_give_the_same_values() {
+    let Some(shared) = shared() else { return };
+    let engines = engines(&shared);
+    let photo = pixels(&shared.join("photos/groups/dlib_2008_001322.jpg"));
+    let expected = engines[0].faces(&photo, Purpose::Photo).unwrap();
+    for engine in &engines[1..] {
+        let found = engine.faces(&photo, Purpose::Photo).unwrap();
+        assert_eq!(found.len(), expected.len(), "{}", engine.runtime());
+        for (a, b) in expected.iter().zip(&found) {
+            let values = a.embedding.values().iter().zip(b.embedding.values());
+            let worst = values.map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+            println!(
+                "{}: embedding within {worst:.1e}, score within {:.1e}",
+                engine.runtime(),
+                (a.detection.score - b.detection.score).abs()
+            );
+            assert!(worst < 1e-4 && (a.detection.score - b.detection.score).abs() < 1e-4);
+            assert!(edge_distance(&a.detection.rect, &b.detection.rect) < 0.01);
+        }
+    }
+}
+
 fn pixels(path: &Path) -> Pixels {
     picture::open(path, &Limits::default()).unwrap().pixels
 }
@@ -46,7 +88,12 @@ fn edge_distance(a: &Rect, b: &Rect) -> f32 {
 #[test]
 fn golden_values_are_met() {
     let Some(shared) = shared() else { return };
-    let engine = engine(&shared).with_long_side(640);
+    for engine in engines(&shared) {
+        meets_golden_values(&shared, &engine.with_long_side(640));
+    }
+}
+
+fn meets_golden_values(shared: &Path, engine: &Engine) {
     let text = std::fs::read(shared.join("photos/golden_yunet_omz.json")).unwrap();
     let golden: BTreeMap<String, Golden> = serde_json::from_slice(&text).unwrap();
     let (mut total, mut placed, mut alike, mut extra) = (0, 0, 0, 0);

@@ -1,12 +1,16 @@
 //! From similarities to what a guest sees: «you», «maybe you?», or nothing.
 //!
 //! «you» is fixed. «maybe» asks for more the more faces there are, because each further face is a further chance to take
-//! somebody else for the guest: it is set so that at most one stranger is expected in a search.
+//! somebody else for the guest: it is set so that one search in five is expected to show a stranger there. Then more
+//! than half of what «maybe» shows is right; at one stranger a search it was a quarter.
 
 use findme_common::protocol::Band;
 use serde::Deserialize;
 
 use super::embedding::Similarity;
+
+/// Strangers that a search may be expected to show in «maybe».
+const STRANGERS: f64 = 0.2;
 
 /// A similarity from which on something counts.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Deserialize)]
@@ -86,7 +90,7 @@ impl Bands {
 impl Thresholds {
     /// The bands of a search in an event with this many faces.
     pub fn bands(&self, faces_in_event: usize) -> Bands {
-        let rate = 1.0 / faces_in_event.max(1) as f64;
+        let rate = STRANGERS / faces_in_event.max(1) as f64;
         let maybe = self.similarity_at(rate).clamp(self.maybe_floor.0, self.you.0);
         Bands { you: self.you, maybe: Threshold(maybe), you_poor: Threshold(self.you.0 + self.poor_margin) }
     }
@@ -131,8 +135,8 @@ mod tests {
     fn maybe_rises_with_the_faces_and_never_passes_you() {
         let t = thresholds();
         let maybe = |faces| t.bands(faces).maybe.get();
-        assert!((maybe(10_000) - 0.4).abs() < 1e-6, "one stranger in 10,000 reaches .4");
-        assert!((maybe(31_623) - 0.425).abs() < 1e-3, "halfway on the logarithmic scale");
+        assert!((maybe(2_000) - 0.4).abs() < 1e-6, "one stranger in 10,000 reaches .4");
+        assert!((maybe(6_325) - 0.425).abs() < 1e-3, "halfway on the logarithmic scale");
         assert_eq!(maybe(0), 0.32);
         assert_eq!(maybe(10), 0.32);
         assert_eq!(maybe(10_000_000), 0.5);

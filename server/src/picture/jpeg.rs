@@ -7,13 +7,18 @@ use jpeg_decoder::{CodingProcess, Decoder, Error, ImageInfo, PixelFormat};
 use findme_common::media::Media;
 
 use super::metadata::Metadata;
-use super::{Limits, Picture, PictureError, Pixels, check_pixels, reduction, upright};
+use super::{Limits, Picture, PictureError, Pixels, check_pixels, colour, reduction, upright};
 
 /// Scans that a progressive picture may have; programs write about ten. Each goes through the whole picture although it
 /// may be a hundred bytes long, so that a file of a megabyte could keep a core busy for hours.
 const MAX_SCANS: usize = 100;
 
-pub(super) fn decode(mut reader: impl BufRead + Seek, limits: &Limits) -> Result<Picture, PictureError> {
+/// `around` is what the file says that the picture lies in; it counts where the picture itself says nothing.
+pub(super) fn decode(
+    mut reader: impl BufRead + Seek,
+    limits: &Limits,
+    around: Option<Metadata>,
+) -> Result<Picture, PictureError> {
     let mut decoder = Decoder::new(&mut reader);
     decoder.read_info().map_err(refusal)?;
     let full = decoder.info().ok_or(PictureError::Damaged)?;
@@ -39,8 +44,12 @@ pub(super) fn decode(mut reader: impl BufRead + Seek, limits: &Limits) -> Result
         return Err(PictureError::TooLarge { pixels: u64::from(full.width) * u64::from(full.height) });
     }
     let samples = decoder.decode().map_err(refusal)?;
-    let metadata = Metadata::read(decoder.exif_data().map(<[u8]>::to_vec));
-    let rgb = to_rgb(samples, full.pixel_format);
+    let own = decoder.exif_data().map(<[u8]>::to_vec);
+    let metadata = match around {
+        Some(around) if own.is_none() => around,
+        _ => Metadata::read(own),
+    };
+    let rgb = to_rgb(samples, full.pixel_format, decoder.icc_profile().as_deref());
     let pixels = Pixels::new(width.into(), height.into(), rgb).ok_or(PictureError::Damaged)?;
     Ok(upright(pixels.reduced_by(by), (full.width.into(), full.height.into()), metadata))
 }
@@ -84,16 +93,20 @@ fn memory(full: &ImageInfo, width: u16, height: u16) -> u64 {
     output * 2 + coefficients
 }
 
-fn to_rgb(samples: Vec<u8>, format: PixelFormat) -> Vec<u8> {
+fn to_rgb(mut samples: Vec<u8>, format: PixelFormat, profile: Option<&[u8]>) -> Vec<u8> {
     match format {
-        PixelFormat::RGB24 => samples,
+        PixelFormat::RGB24 => {
+            colour::to_srgb(profile, &mut samples);
+            samples
+        }
         PixelFormat::L8 => samples.iter().flat_map(|&grey| [grey; 3]).collect(),
         // Native byte order; the high half is the 8-bit value.
         PixelFormat::L16 => {
             samples.as_chunks::<2>().0.iter().flat_map(|&pair| [(u16::from_ne_bytes(pair) >> 8) as u8; 3]).collect()
         }
         // The decoder undoes Adobe's inversion: 0 is no ink.
-        PixelFormat::CMYK32 => samples.as_chunks::<4>().0.iter().flat_map(|&cmyk| from_cmyk(cmyk)).collect(),
+        PixelFormat::CMYK32 => colour::cmyk_to_srgb(profile, &samples)
+            .unwrap_or_else(|| samples.as_chunks::<4>().0.iter().flat_map(|&cmyk| from_cmyk(cmyk)).collect()),
     }
 }
 

@@ -14,17 +14,18 @@ pub(super) struct Metadata {
 impl Metadata {
     /// Reads a block of EXIF data, which begins with a TIFF header.
     pub(super) fn read(block: Option<Vec<u8>>) -> Self {
-        let Some(block) = block else { return Self::default() };
-        // Cameras write slightly broken blocks; what can be read of them counts.
-        let parsed =
-            Reader::new().continue_on_error(true).read_raw(block).or_else(|e| e.distill_partial_result(|_| {}));
-        parsed.map_or_else(|_| Self::default(), |exif| Self::of(&exif))
+        block.and_then(parse).map_or_else(Self::default, |exif| Self::of(&exif))
     }
 
     fn of(exif: &Exif) -> Self {
         let orientation = exif.get_field(Tag::Orientation, In::PRIMARY).and_then(|f| f.value.get_uint(0));
         Self { orientation: Orientation::from_exif(orientation.unwrap_or(1)), taken_at: taken_at(exif) }
     }
+}
+
+/// Parses a block that begins with a TIFF header. Cameras write slightly broken ones; what can be read of them counts.
+pub(super) fn parse(block: Vec<u8>) -> Option<Exif> {
+    Reader::new().continue_on_error(true).read_raw(block).or_else(|e| e.distill_partial_result(|_| {})).ok()
 }
 
 fn text(exif: &Exif, tag: Tag) -> Option<&str> {

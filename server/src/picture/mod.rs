@@ -3,12 +3,14 @@
 //! Invariant: whatever the bytes are, the answer is a [`Picture`] or a [`PictureError`]; a decoder's panic ends as
 //! [`PictureError::Damaged`]. Pixels are upright: the orientation of the very stream that was decoded is applied.
 
+mod colour;
 mod derivatives;
 mod jpeg;
 pub(crate) mod location;
 mod metadata;
 mod orientation;
 mod other;
+mod raw;
 pub(crate) mod shrink;
 mod timed;
 
@@ -193,12 +195,15 @@ fn decode<R: Read + Seek + std::io::BufRead>(mut reader: R, limits: &Limits) -> 
     reader.by_ref().take(SNIFF_LEN as u64).read_to_end(&mut head)?;
     reader.rewind()?;
     let media = Media::sniff(&head).ok_or(PictureError::NotAPicture)?;
-    let reader = Timed::new(reader, limits.max_time);
+    let mut reader = Timed::new(reader, limits.max_time);
     // The decoders are safe Rust: a panic leaves nothing behind but their own buffers, which unwinding frees.
     catch_unwind(AssertUnwindSafe(|| match media {
-        Media::Jpeg => jpeg::decode(reader, limits),
+        Media::Jpeg => jpeg::decode(reader, limits, None),
+        // Most RAW formats are TIFF inside, with a picture for ants as their first.
+        Media::Tiff if raw::is_raw(&mut reader)? => raw::decode(reader, limits),
+        Media::Raw => raw::decode(reader, limits),
         Media::Png | Media::Webp | Media::Tiff => other::decode(reader, media, limits),
-        Media::Heif | Media::Avif | Media::Raw => Err(PictureError::Unsupported(media)),
+        Media::Heif | Media::Avif => Err(PictureError::Unsupported(media)),
     }))
     .unwrap_or(Err(PictureError::Damaged))
 }

@@ -7,7 +7,7 @@ use image::error::{DecodingError, ImageError};
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use super::metadata::Metadata;
-use super::{Limits, Orientation, Picture, PictureError, Pixels, check_pixels, reduction, shrink, upright};
+use super::{Limits, Orientation, Picture, PictureError, Pixels, check_pixels, colour, reduction, shrink, upright};
 
 pub(super) fn decode(reader: impl BufRead + Seek, media: Media, limits: &Limits) -> Result<Picture, PictureError> {
     let format = match media {
@@ -32,13 +32,15 @@ pub(super) fn decode(reader: impl BufRead + Seek, media: Media, limits: &Limits)
         // A TIFF carries the tag itself, not in a block of its own.
         metadata.orientation = Orientation::from_exif(decoder.orientation().map_or(1, |o| o.to_exif()).into());
     }
+    let profile = decoder.icc_profile().ok().flatten();
     let decoded = DynamicImage::from_decoder(decoder).map_err(refusal)?;
     let pixels = Pixels::new(width, height, decoded.into_rgb8().into_raw()).ok_or(PictureError::Damaged)?;
     let by = reduction(width, height);
-    let pixels = match by {
+    let mut pixels = match by {
         1 => pixels,
         _ => shrink::to_size(&pixels, width.div_ceil(by), height.div_ceil(by)).reduced_by(by),
     };
+    colour::to_srgb(profile.as_deref(), &mut pixels.rgb);
     Ok(upright(pixels, (width, height), metadata))
 }
 
