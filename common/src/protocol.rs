@@ -394,7 +394,7 @@ pub struct SelfieResult {
     pub maybe: Vec<Match>,
 }
 
-/// Body of `POST /api/my-photos/{photo}`: what a guest says about a photo in which they were found.
+/// Body of `POST /api/my-photos/{id}`: what a guest says about a photo in which they were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Verdict {
