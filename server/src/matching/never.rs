@@ -104,7 +104,9 @@ impl Matching {
         let opened = |person: &Suppressed| person.vectors.iter().filter_map(|vector| open(&key, vector)).collect();
         let known: Vec<(i64, Vec<Embedding>)> = suppressed.iter().map(|person| (person.id, opened(person))).collect();
         let of = |face: &Seen| {
-            let best = known.iter().flat_map(|(id, theirs)| theirs.iter().map(|their| (*id, their.similarity(&face.embedding))));
+            let best = known
+                .iter()
+                .flat_map(|(id, theirs)| theirs.iter().map(|their| (*id, their.similarity(&face.embedding))));
             let best = best.max_by(|a, b| a.1.get().total_cmp(&b.1.get()));
             match best {
                 Some((id, similarity)) if bands.of(similarity) == Some(Band::You) => Likeness::Of(id),

@@ -22,7 +22,10 @@ async fn a_face_that_is_never_matched_is_stored_in_no_photo_that_comes() {
         "not without consent"
     );
     world.catalog.record_consent_to(Purpose::Never, guest, "text", "en").await.unwrap();
-    assert!(!world.catalog.enrol(guest, 0, "pack", b"x").await.unwrap(), "consent to the one is not consent to the other");
+    assert!(
+        !world.catalog.enrol(guest, 0, "pack", b"x").await.unwrap(),
+        "consent to the one is not consent to the other"
+    );
     assert!(world.catalog.suppress(guest, "pack", b"theirs", AGREED, SuppressionState::Active).await.unwrap());
     world.receive("photo", None).await;
     let claim = world.claim().await.unwrap();
