@@ -75,16 +75,20 @@ async fn the_next_request_meets_the_change() {
         operate(&server, Method::PATCH, &path, json!({ "gallery_open": true })).await;
         warm(&guest, photo, StatusCode::OK).await;
     }
-    let reported = guest.request(Method::POST, &format!("/api/photo/{}/report", photos[0])).send().await.unwrap();
+    // One that its photographer has not looked at: such a report hides it.
+    warm(&guest, photos[2], StatusCode::OK).await;
+    let reported = guest.request(Method::POST, &format!("/api/photo/{}/report", photos[2])).send().await.unwrap();
     assert!(reported.status().is_success(), "{}", reported.status());
-    warm(&guest, photos[0], StatusCode::NOT_FOUND).await;
+    warm(&guest, photos[2], StatusCode::NOT_FOUND).await;
+    change(&event, "show", photos[2]).await;
     warm(&guest, photos[2], StatusCode::OK).await;
     let deleted = event.request(Method::DELETE, &format!("/api/photo/{}", photos[2])).send().await.unwrap();
     assert!(deleted.status().is_success());
     warm(&guest, photos[2], StatusCode::NOT_FOUND).await;
-    // A version that replaces another hides it with its receipt.
+    // A version that replaces another hides it as soon as it is indexed itself.
     warm(&guest, photos[3], StatusCode::OK).await;
     replace(&event, photos[3]).await;
+    event.rest().await;
     warm(&guest, photos[3], StatusCode::NOT_FOUND).await;
     // The event with everything: the session too.
     warm(&guest, photos[1], StatusCode::OK).await;
