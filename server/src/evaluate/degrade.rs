@@ -135,7 +135,8 @@ mod tests {
     const FACE: Rect = Rect { x: 20.0, y: 10.0, width: 40.0, height: 60.0 };
 
     fn stripes() -> Pixels {
-        let rgb = (0..80 * 100).flat_map(|n: u32| if n % 80 / 4 % 2 == 0 { [40; 3] } else { [220; 3] }).collect();
+        let rgb =
+            (0..80 * 100).flat_map(|n: u32| if (n % 80 / 4).is_multiple_of(2) { [40; 3] } else { [220; 3] }).collect();
         Pixels::new(80, 100, rgb).unwrap()
     }
 

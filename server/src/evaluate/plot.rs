@@ -42,7 +42,7 @@ fn draw(out: &mut String, figures: &Figures) -> std::fmt::Result {
             at + 4.0
         )?;
     }
-    for point in figures.curve.iter().filter(|point| (point.threshold * 100.0).round() as u32 % 10 == 0) {
+    for point in figures.curve.iter().filter(|point| ((point.threshold * 100.0).round() as u32).is_multiple_of(10)) {
         writeln!(
             out,
             r#"<text x="{:.1}" y="{:.1}" text-anchor="middle">{:.1}</text>"#,

@@ -234,7 +234,7 @@ impl Figures {
             "\n{:<10}{:>9}{:>9}{:>9}{:>9}{:>9}{:>12}",
             "threshold", "precis.", "recall", "F1", "FNIR", "FPIR", "false match"
         )?;
-        for point in self.curve.iter().filter(|point| (point.threshold * 100.0).round() as u32 % 2 == 0) {
+        for point in self.curve.iter().filter(|point| ((point.threshold * 100.0).round() as u32).is_multiple_of(2)) {
             let false_match = point.false_match.map_or("–".to_owned(), |rate| format!("{rate:.1e}"));
             writeln!(
                 out,

@@ -46,7 +46,9 @@ impl FromIterator<Found> for SelfieResult {
 pub(super) fn search(gallery: &Gallery, probes: &[Probe], bands: &Bands) -> Vec<Found> {
     let mut best: HashMap<PhotoId, Found> = HashMap::new();
     for probe in probes {
-        for Candidate { photo, face, similarity, poor } in gallery.search(&[probe.embedding.clone()], bands.maybe) {
+        for Candidate { photo, face, similarity, poor } in
+            gallery.search(std::slice::from_ref(&probe.embedding), bands.maybe)
+        {
             let band = match bands.of_face(similarity, poor) {
                 Some(Band::You) if !probe.confirmed => Band::You,
                 Some(_) => Band::Maybe,
