@@ -25,7 +25,7 @@ use crate::store::Rendition;
     security(("photographer" = []), ("guest" = [])),
     params(("id" = String, Path, description = "Photo id")),
     responses(
-        (status = 200, description = "The original, byte for byte; for guests without the place where it was taken (same length, another ETag, no Repr-Digest)", body = [u8], content_type = "application/octet-stream"),
+        (status = 200, description = "The original, byte for byte; for guests without the place where it was taken (same length, another ETag, no Repr-Digest)", content((Vec<u8> = "image/*"), (Vec<u8> = "application/octet-stream"))),
         (status = 206, description = "The range that was asked for"),
         (status = 304, description = "Unchanged"),
         (status = 416, description = "No such range"),
