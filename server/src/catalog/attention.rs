@@ -3,10 +3,9 @@
 
 use findme_common::protocol::{AttentionItem, AttentionList};
 use findme_common::{EventId, PhotoId};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
-use super::{Catalog, CatalogError, Result, id_column};
+use super::db::{Row, query};
+use super::{Catalog, CatalogError, Result, Scope, id_column};
 use crate::clock::{now_ms, rfc3339};
 
 /// Put off this often, a job needs somebody: half a minute of trouble is over by then.
@@ -23,7 +22,7 @@ pub(crate) enum Requeue<'a> {
     These(&'a [PhotoId]),
 }
 
-fn item(row: &SqliteRow) -> Result<AttentionItem> {
+fn item(row: &Row) -> Result<AttentionItem> {
     let accepted: i64 = row.try_get("accepted_at")?;
     Ok(AttentionItem {
         event: id_column!(row, "event", EventId)?,
@@ -49,7 +48,7 @@ impl Catalog {
         after: Option<i64>,
         limit: u32,
     ) -> Result<AttentionList> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT seq, photos.event AS event, id, name, state, reason, accepted_at, trouble, COALESCE(delays, 0) AS delays
              FROM photos LEFT JOIN jobs ON jobs.photo = photos.seq
              WHERE seq IN (SELECT seq FROM photos WHERE state = 'failed' UNION SELECT photo FROM jobs WHERE delays >= ?1)
@@ -75,7 +74,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn open_jobs(&self, event: Option<EventId>) -> Result<(u64, u64)> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT COUNT(*), COALESCE(SUM(delays > 0), 0) FROM jobs WHERE waiting = 0 AND (?1 IS NULL OR event = ?1)",
         )
         .bind(event.as_ref().map(|event| event.as_bytes().as_slice()))
@@ -100,7 +99,7 @@ impl Catalog {
                 (format!("{troubled} AND id IN (SELECT unhex(value) FROM json_each(?3))"), list)
             }
         };
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(event.map_or(Scope::Everything, Scope::Event)).await?;
         let event = event.as_ref().map(|event| event.as_bytes().as_slice());
         let queued = format!(
             "INSERT INTO jobs (photo, event, queued_at) SELECT seq, event, ?1 FROM photos
@@ -109,14 +108,13 @@ impl Catalog {
                  queued_at = excluded.queued_at
              WHERE lease IS NULL AND waiting = 0 RETURNING event"
         );
-        let rows =
-            sqlx::query(sqlx::AssertSqlSafe(queued)).bind(now_ms()).bind(event).bind(ids).fetch_all(&mut *tx).await?;
-        sqlx::query(
+        let rows = query(sqlx::AssertSqlSafe(queued)).bind(now_ms()).bind(event).bind(ids).fetch_all(&mut tx).await?;
+        query(
             "UPDATE photos SET state = 'received', reason = NULL
              WHERE state = 'failed' AND (?1 IS NULL OR event = ?1) AND seq IN (SELECT photo FROM jobs)",
         )
         .bind(event)
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         let mut events = rows.iter().map(|row| id_column!(row, "event", EventId)).collect::<Result<Vec<_>>>()?;
         events.sort_unstable();

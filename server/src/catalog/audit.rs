@@ -1,9 +1,9 @@
 //! What was erased, by whom and how much: no names, no faces, nothing that could keep something alive.
 
 use findme_common::EventId;
-use sqlx::{Sqlite, Transaction};
 
 use super::Result;
+use super::db::{Tx, query};
 use crate::clock::now_ms;
 
 /// Who did it.
@@ -31,20 +31,14 @@ impl Actor {
 }
 
 /// Writes down an erasure in its own transaction.
-pub(super) async fn record(
-    tx: &mut Transaction<'static, Sqlite>,
-    event: EventId,
-    actor: Actor,
-    action: &'static str,
-    count: u64,
-) -> Result<()> {
-    sqlx::query("INSERT INTO audit (at, event, actor, action, count) VALUES (?, ?, ?, ?, ?)")
+pub(super) async fn record(tx: &mut Tx, event: EventId, actor: Actor, action: &'static str, count: u64) -> Result<()> {
+    query("INSERT INTO audit (at, event, actor, action, count) VALUES (?, ?, ?, ?, ?)")
         .bind(now_ms())
         .bind(event.as_bytes().as_slice())
         .bind(actor.as_str())
         .bind(action)
         .bind(count as i64)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     Ok(())
 }

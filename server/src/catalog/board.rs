@@ -2,8 +2,8 @@
 
 use findme_common::protocol::MachineItem;
 use findme_common::{EventId, GuestId};
-use sqlx::Row;
 
+use super::db::{Row, query};
 use super::{Catalog, Result, id_column};
 use crate::clock::{now_ms, rfc3339};
 
@@ -38,7 +38,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn board(&self, event: EventId) -> Result<BoardFigures> {
         let id = event.as_bytes().as_slice();
-        let lately = sqlx::query(
+        let lately = query(
             "SELECT COUNT(*) FROM (SELECT accepted_at FROM photos WHERE event = ? ORDER BY seq DESC LIMIT ?)
              WHERE accepted_at > ?",
         )
@@ -47,7 +47,7 @@ impl Catalog {
         .bind(now_ms() - LATELY_MS)
         .fetch_one(&self.readers)
         .await?;
-        let delays = sqlx::query(
+        let delays = query(
             "SELECT indexed_at - begun FROM (
                  SELECT indexed_at, (SELECT MIN(created_at) FROM uploads WHERE uploads.event = photos.event AND uploads.photo = photos.id) AS begun
                  FROM photos WHERE event = ? AND indexed_at IS NOT NULL ORDER BY seq DESC LIMIT ?)
@@ -57,9 +57,8 @@ impl Catalog {
         .bind(NEWEST)
         .fetch_all(&self.readers)
         .await?;
-        let joined =
-            sqlx::query("SELECT COUNT(*) FROM guests WHERE event = ?").bind(id).fetch_one(&self.readers).await?;
-        let enrolled = sqlx::query(
+        let joined = query("SELECT COUNT(*) FROM guests WHERE event = ?").bind(id).fetch_one(&self.readers).await?;
+        let enrolled = query(
             "SELECT id FROM guests WHERE event = ? AND EXISTS (SELECT 1 FROM enrolments WHERE guest = guests.id)",
         )
         .bind(id)
@@ -75,7 +74,7 @@ impl Catalog {
     }
 
     async fn machines(&self, event: EventId) -> Result<Vec<MachineItem>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT label, last_seen, uploads, (SELECT touched_at FROM uploads AS newest
                  WHERE token = photographer_tokens.id AND complete = 1 ORDER BY newest.rowid DESC LIMIT 1) AS last_photo
              FROM photographer_tokens WHERE event = ? AND revoked_at IS NULL ORDER BY id",
@@ -96,6 +95,6 @@ impl Catalog {
     }
 }
 
-fn count(row: &sqlx::sqlite::SqliteRow) -> Result<u64> {
+fn count(row: &Row) -> Result<u64> {
     Ok(u64::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0))
 }

@@ -3,6 +3,7 @@
 use sqlx::pool::PoolConnection;
 use sqlx::{Row, Sqlite};
 
+use super::db::Pool;
 use super::{Catalog, Result};
 
 /// A connection that only looks. Its number of changes counts those of all other connections, also in other processes.
@@ -30,7 +31,8 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn changes(&self) -> Result<Changes> {
-        let mut changes = Changes { connection: self.readers.acquire().await?, last: 0 };
+        let Pool::Sqlite(readers) = &self.readers;
+        let mut changes = Changes { connection: readers.acquire().await?, last: 0 };
         changes.any().await?;
         Ok(changes)
     }

@@ -167,7 +167,7 @@ mod tests {
         let promised = catalog.promises(0, 10).await.unwrap();
         assert_eq!(promised.len(), 1);
         assert_eq!(promised[0].original.map(|(_, bytes)| bytes), Some(9));
-        let row = sqlx::query("SELECT visibility, (SELECT COUNT(*) FROM enrolments) AS n FROM photos");
+        let row = super::super::query("SELECT visibility, (SELECT COUNT(*) FROM enrolments) AS n FROM photos");
         let row = row.fetch_one(&catalog.readers).await.unwrap();
         assert_eq!(row.try_get::<String, _>("visibility").unwrap(), "hidden", "hidden photos stay hidden");
         assert_eq!(row.try_get::<i64, _>("n").unwrap(), 1, "enrolments live on");

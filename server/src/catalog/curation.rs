@@ -2,11 +2,11 @@
 
 use findme_common::protocol::{LiveKind, Visibility};
 use findme_common::{EventId, GuestId, PhotoId};
-use sqlx::{Row, Sqlite, Transaction};
 
 use super::audit::{self, Actor};
+use super::db::{Tx, query};
 use super::faces::{SealedFace, sealed};
-use super::{Audience, Catalog, GuestEnrolment, Result, id_column, live, photos, versions};
+use super::{Audience, Catalog, GuestEnrolment, Result, Scope, id_column, live, photos, versions};
 use crate::clock::now_ms;
 
 /// What a photographer decides about photos.
@@ -35,8 +35,6 @@ pub(crate) struct Recogniser<'a> {
     pub(crate) find: &'a FindInPhotos<'a>,
 }
 
-type Tx = Transaction<'static, Sqlite>;
-
 impl Catalog {
     /// Carries out a decision about photos; how many are otherwise than before. What becomes visible is announced in
     /// the same transaction, to the guests in it too: whoever enrols later finds it in the gallery.
@@ -50,7 +48,7 @@ impl Catalog {
         decision: Decision,
         recogniser: &Recogniser<'_>,
     ) -> Result<u64> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Scope::Event(event)).await?;
         let mut changed = 0;
         let all = versions::with_shots(&mut tx, event, ids).await?;
         let seen = versions::seen(&mut tx, event, &all).await?;
@@ -96,18 +94,18 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn delete_photo(&self, event: EventId, id: PhotoId) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Scope::Event(event)).await?;
         let Some((_, was)) = visibility(&mut tx, event, id).await? else { return Ok(false) };
         if was == Visibility::Reported {
             versions::hide_others(&mut tx, event, id).await?;
         }
         let shot = versions::with_shots(&mut tx, event, &[id]).await?;
         let seen = versions::seen(&mut tx, event, &shot).await?;
-        let both = |sql| sqlx::query(sql).bind(event.as_bytes().as_slice()).bind(id.as_bytes().as_slice());
+        let both = |sql| query(sql).bind(event.as_bytes().as_slice()).bind(id.as_bytes().as_slice());
         for sql in
             ["DELETE FROM uploads WHERE event = ? AND photo = ?", "DELETE FROM photos WHERE event = ? AND id = ?"]
         {
-            both(sql).execute(&mut *tx).await?;
+            both(sql).execute(&mut tx).await?;
         }
         // An earlier version may stand for the shot again; who is in it is found by its job.
         let now = versions::seen(&mut tx, event, &shot).await?;
@@ -115,16 +113,16 @@ impl Catalog {
         if !seen.contains_key(&id) {
             live::append(&mut tx, event, LiveKind::Removed, id, Audience::Photographers).await?;
         }
-        both("DELETE FROM live WHERE event = ? AND photo = ? AND kind <> 'removed'").execute(&mut *tx).await?;
-        sqlx::query("INSERT INTO tombstones (event, photo, deleted_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
+        both("DELETE FROM live WHERE event = ? AND photo = ? AND kind <> 'removed'").execute(&mut tx).await?;
+        query("INSERT INTO tombstones (event, photo, deleted_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")
             .bind(event.as_bytes().as_slice())
             .bind(id.as_bytes().as_slice())
             .bind(now_ms())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
-        sqlx::query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
+        query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
             .bind(event.as_bytes().as_slice())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         photos::bump(&mut tx, event).await?;
         audit::record(&mut tx, event, Actor::Photographer, "photo-deleted", 1).await?;
@@ -135,10 +133,10 @@ impl Catalog {
 
     #[cfg(test)]
     pub(crate) async fn force_visibility(&self, id: PhotoId, to: Visibility) -> Result<()> {
-        let query = sqlx::query("UPDATE photos SET visibility = ? WHERE id = ?").bind(to.as_str());
-        query.bind(id.as_bytes().as_slice()).execute(&self.writer).await?;
+        let set = query("UPDATE photos SET visibility = ? WHERE id = ?").bind(to.as_str());
+        set.bind(id.as_bytes().as_slice()).execute(&self.writer).await?;
         // As every change that a list shows.
-        sqlx::query("UPDATE events SET version = version + 1").execute(&self.writer).await?;
+        query("UPDATE events SET version = version + 1").execute(&self.writer).await?;
         Ok(())
     }
 
@@ -147,7 +145,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn is_deleted(&self, event: EventId, id: PhotoId) -> Result<bool> {
-        let query = sqlx::query("SELECT 1 FROM tombstones WHERE event = ? AND photo = ?")
+        let query = query("SELECT 1 FROM tombstones WHERE event = ? AND photo = ?")
             .bind(event.as_bytes().as_slice())
             .bind(id.as_bytes().as_slice());
         Ok(query.fetch_optional(&self.readers).await?.is_some())
@@ -158,7 +156,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn unswept(&self) -> Result<Vec<(EventId, PhotoId)>> {
-        let rows = sqlx::query("SELECT event, photo FROM tombstones WHERE swept = 0").fetch_all(&self.readers).await?;
+        let rows = query("SELECT event, photo FROM tombstones WHERE swept = 0").fetch_all(&self.readers).await?;
         rows.iter().map(|row| Ok((id_column!(row, "event", EventId)?, id_column!(row, "photo", PhotoId)?))).collect()
     }
 
@@ -167,7 +165,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn set_swept(&self, event: EventId, id: PhotoId) -> Result<()> {
-        sqlx::query("UPDATE tombstones SET swept = 1 WHERE event = ? AND photo = ?")
+        query("UPDATE tombstones SET swept = 1 WHERE event = ? AND photo = ?")
             .bind(event.as_bytes().as_slice())
             .bind(id.as_bytes().as_slice())
             .execute(&self.writer)
@@ -178,46 +176,41 @@ impl Catalog {
 
 /// Key and visibility of a photo; `None` when there is no such photo.
 pub(super) async fn visibility(tx: &mut Tx, event: EventId, id: PhotoId) -> Result<Option<(i64, Visibility)>> {
-    let row = sqlx::query("SELECT seq, visibility FROM photos WHERE event = ? AND id = ?")
+    let row = query("SELECT seq, visibility FROM photos WHERE event = ? AND id = ?")
         .bind(event.as_bytes().as_slice())
         .bind(id.as_bytes().as_slice())
-        .fetch_optional(&mut **tx)
+        .fetch_optional(&mut *tx)
         .await?;
     row.map(|row| Ok((row.try_get("seq")?, super::word(&row, "visibility")?))).transpose()
 }
 
 pub(super) async fn set_visibility(tx: &mut Tx, seq: i64, to: Visibility) -> Result<()> {
-    sqlx::query("UPDATE photos SET visibility = ? WHERE seq = ?")
-        .bind(to.as_str())
-        .bind(seq)
-        .execute(&mut **tx)
-        .await?;
+    query("UPDATE photos SET visibility = ? WHERE seq = ?").bind(to.as_str()).bind(seq).execute(&mut *tx).await?;
     Ok(())
 }
 
 /// A photographer who shows or hides a photo has looked at it.
 async fn resolve_reports(tx: &mut Tx, seq: i64, outcome: Visibility) -> Result<()> {
-    sqlx::query("UPDATE reports SET resolved_at = ?, outcome = ? WHERE photo = ? AND resolved_at IS NULL")
+    query("UPDATE reports SET resolved_at = ?, outcome = ? WHERE photo = ? AND resolved_at IS NULL")
         .bind(now_ms())
         .bind(outcome.as_str())
         .bind(seq)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     Ok(())
 }
 
 /// Tells those who may have seen a photo that it is there no more, and takes back what the log would tell of it again.
 pub(super) async fn withdraw(tx: &mut Tx, event: EventId, id: PhotoId) -> Result<()> {
-    let told =
-        sqlx::query("DELETE FROM live WHERE event = ? AND photo = ? AND kind IN ('you', 'maybe') RETURNING guest")
-            .bind(event.as_bytes().as_slice())
-            .bind(id.as_bytes().as_slice())
-            .fetch_all(&mut **tx)
-            .await?;
-    sqlx::query("UPDATE live SET private = 1 WHERE event = ? AND photo = ? AND kind = 'indexed'")
+    let told = query("DELETE FROM live WHERE event = ? AND photo = ? AND kind IN ('you', 'maybe') RETURNING guest")
         .bind(event.as_bytes().as_slice())
         .bind(id.as_bytes().as_slice())
-        .execute(&mut **tx)
+        .fetch_all(&mut *tx)
+        .await?;
+    query("UPDATE live SET private = 1 WHERE event = ? AND photo = ? AND kind = 'indexed'")
+        .bind(event.as_bytes().as_slice())
+        .bind(id.as_bytes().as_slice())
+        .execute(&mut *tx)
         .await?;
     let audience = Audience::of_photo(tx, event, true).await?;
     live::append(tx, event, LiveKind::Removed, id, audience).await?;
@@ -241,10 +234,10 @@ async fn announce(tx: &mut Tx, event: EventId, appeared: &[(i64, PhotoId)], reco
     let mut faces: Vec<SealedFaces> = Vec::with_capacity(appeared.len());
     for (seq, id) in appeared {
         live::append(tx, event, LiveKind::Indexed, *id, audience).await?;
-        let rows = sqlx::query("SELECT vector, pixels, sharpness, turned FROM faces WHERE photo = ? AND pack = ?")
+        let rows = query("SELECT vector, pixels, sharpness, turned FROM faces WHERE photo = ? AND pack = ?")
             .bind(seq)
             .bind(recogniser.pack)
-            .fetch_all(&mut **tx)
+            .fetch_all(&mut *tx)
             .await?;
         faces.push((*id, rows.iter().map(sealed).collect::<Result<_>>()?));
     }

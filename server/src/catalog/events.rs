@@ -2,12 +2,11 @@
 
 use findme_common::protocol::{EventChange, Policy, TokenItem, Until};
 use findme_common::{Digest, EventId, JoinCode};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use subtle::ConstantTimeEq;
 
 use super::audit::{self, Actor};
-use super::{Catalog, CatalogError, Quota, Result, digest, id_column};
+use super::db::{Row, query};
+use super::{Catalog, CatalogError, Quota, Result, Scope, digest, id_column};
 use crate::clock::{DAY_MS, now_ms, parse_rfc3339, rfc3339};
 use crate::retention::LONGEST_DAYS;
 
@@ -80,7 +79,7 @@ pub(crate) struct Machine {
     pub last_seen: Option<i64>,
 }
 
-fn event_of(row: &SqliteRow) -> Result<Event> {
+fn event_of(row: &Row) -> Result<Event> {
     Ok(Event {
         id: id_column!(row, "id", EventId)?,
         name: row.try_get("name")?,
@@ -114,7 +113,7 @@ impl Catalog {
         terms: &Terms,
     ) -> Result<()> {
         let now = now_ms();
-        sqlx::query(
+        query(
             "INSERT INTO events (id, name, join_code, created_at, policy, attested_text, attested_at, faces_until, photos_until)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
@@ -137,7 +136,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn events(&self) -> Result<Vec<Event>> {
-        let rows = sqlx::query("SELECT * FROM events ORDER BY created_at DESC").fetch_all(&self.readers).await?;
+        let rows = query("SELECT * FROM events ORDER BY created_at DESC").fetch_all(&self.readers).await?;
         rows.iter().map(event_of).collect()
     }
 
@@ -146,7 +145,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn event(&self, id: EventId) -> Result<Option<Event>> {
-        let row = sqlx::query("SELECT * FROM events WHERE id = ?")
+        let row = query("SELECT * FROM events WHERE id = ?")
             .bind(id.as_bytes().as_slice())
             .fetch_optional(&self.readers)
             .await?;
@@ -158,7 +157,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn event_by_code(&self, code: &JoinCode) -> Result<Option<Event>> {
-        let row = sqlx::query("SELECT * FROM events WHERE join_code = ? AND deleting_at IS NULL")
+        let row = query("SELECT * FROM events WHERE join_code = ? AND deleting_at IS NULL")
             .bind(code.as_str())
             .fetch_optional(&self.readers)
             .await?;
@@ -172,7 +171,7 @@ impl Catalog {
     pub(crate) async fn create_token(&self, event: EventId, hash: &Digest, label: &str, quota: Quota) -> Result<()> {
         let sql = "INSERT INTO photographer_tokens (event, hash, label, created_at, max_uploads, max_bytes)
                    SELECT id, ?, ?, ?, ?, ? FROM events WHERE id = ? AND deleting_at IS NULL";
-        let done = sqlx::query(sql)
+        let done = query(sql)
             .bind(hash.as_bytes().as_slice())
             .bind(label)
             .bind(now_ms())
@@ -189,7 +188,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn machine(&self, event: EventId, hash: &Digest) -> Result<Option<Machine>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT t.id, hash, last_seen FROM photographer_tokens t JOIN events e ON e.id = t.event
                  WHERE t.event = ? AND revoked_at IS NULL AND deleting_at IS NULL",
         )
@@ -211,7 +210,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read or the event is gone.
     pub(crate) async fn version(&self, event: EventId) -> Result<i64> {
-        let row = sqlx::query("SELECT version FROM events WHERE id = ?")
+        let row = query("SELECT version FROM events WHERE id = ?")
             .bind(event.as_bytes().as_slice())
             .fetch_optional(&self.readers)
             .await?;
@@ -231,8 +230,8 @@ impl Catalog {
     ) -> Result<bool> {
         let until = |asked: &Option<Until>| asked.as_ref().and_then(moment);
         let (faces_until, photos_until) = (until(&change.faces_until), until(&change.photos_until));
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
+        let mut tx = self.begin(Scope::Event(id)).await?;
+        let done = query(
             "UPDATE events SET
                  name = COALESCE(?, name),
                  gallery_open = COALESCE(?, gallery_open),
@@ -258,13 +257,13 @@ impl Catalog {
         .bind(photos_until.is_some())
         .bind(photos_until.flatten())
         .bind(id.as_bytes().as_slice())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         if change.gallery_open == Some(false) {
             // What all guests were told while they saw all photos is not told to them again.
-            sqlx::query("UPDATE live SET private = 1 WHERE event = ? AND guest IS NULL")
+            query("UPDATE live SET private = 1 WHERE event = ? AND guest IS NULL")
                 .bind(id.as_bytes().as_slice())
-                .execute(&mut *tx)
+                .execute(&mut tx)
                 .await?;
         }
         tx.commit().await?;
@@ -277,14 +276,14 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn delete_event(&self, id: EventId, actor: Actor) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let photos: i64 = sqlx::query("SELECT COUNT(*) FROM photos WHERE event = ?")
+        let mut tx = self.begin(Scope::Event(id)).await?;
+        let photos: i64 = query("SELECT COUNT(*) FROM photos WHERE event = ?")
             .bind(id.as_bytes().as_slice())
-            .fetch_one(&mut *tx)
+            .fetch_one(&mut tx)
             .await?
             .try_get(0)?;
-        let delete = sqlx::query("DELETE FROM events WHERE id = ?").bind(id.as_bytes().as_slice());
-        let there = delete.execute(&mut *tx).await?.rows_affected() == 1;
+        let delete = query("DELETE FROM events WHERE id = ?").bind(id.as_bytes().as_slice());
+        let there = delete.execute(&mut tx).await?.rows_affected() == 1;
         if there {
             audit::record(&mut tx, id, actor, "event-deleted", photos as u64).await?;
         }
@@ -298,11 +297,11 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn tokens(&self, event: EventId) -> Result<Vec<TokenItem>> {
-        let rows = sqlx::query("SELECT * FROM photographer_tokens WHERE event = ? ORDER BY id")
+        let rows = query("SELECT * FROM photographer_tokens WHERE event = ? ORDER BY id")
             .bind(event.as_bytes().as_slice())
             .fetch_all(&self.readers)
             .await?;
-        let item = |row: &SqliteRow| {
+        let item = |row: &Row| {
             Ok(TokenItem {
                 id: row.try_get("id")?,
                 label: row.try_get("label")?,
@@ -320,7 +319,7 @@ impl Catalog {
     /// When the catalogue cannot be written.
     pub(crate) async fn revoke_token(&self, event: EventId, token: i64) -> Result<bool> {
         let sql = "UPDATE photographer_tokens SET revoked_at = ? WHERE event = ? AND id = ? AND revoked_at IS NULL";
-        let query = sqlx::query(sql).bind(now_ms()).bind(event.as_bytes().as_slice()).bind(token);
+        let query = query(sql).bind(now_ms()).bind(event.as_bytes().as_slice()).bind(token);
         Ok(query.execute(&self.writer).await?.rows_affected() == 1)
     }
 
@@ -329,7 +328,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn saw_token(&self, token: i64) -> Result<()> {
-        let query = sqlx::query("UPDATE photographer_tokens SET last_seen = ? WHERE id = ?").bind(now_ms()).bind(token);
+        let query = query("UPDATE photographer_tokens SET last_seen = ? WHERE id = ?").bind(now_ms()).bind(token);
         query.execute(&self.writer).await?;
         Ok(())
     }

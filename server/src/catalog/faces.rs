@@ -2,9 +2,8 @@
 
 use findme_common::protocol::FaceBox;
 use findme_common::{EventId, PhotoId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
+use super::db::{Row, Tx, query};
 use super::{Catalog, Claim, Result, id_column};
 use crate::face::Quality;
 
@@ -44,7 +43,7 @@ pub(crate) struct SealedFace {
 }
 
 /// Reads one from a row with `vector` and the columns of the quality.
-pub(super) fn sealed(row: &SqliteRow) -> Result<SealedFace> {
+pub(super) fn sealed(row: &Row) -> Result<SealedFace> {
     let poor = quality(row)?.is_some_and(|quality| quality.is_poor());
     Ok(SealedFace { vector: row.try_get("vector")?, poor })
 }
@@ -59,35 +58,30 @@ pub(crate) struct EventFaces {
 }
 
 /// What was measured of a face; `None` when that was before it was stored.
-fn quality(row: &SqliteRow) -> Result<Option<Quality>> {
+fn quality(row: &Row) -> Result<Option<Quality>> {
     let [pixels, sharpness, turned] =
         [row.try_get::<Option<f32>, _>("pixels")?, row.try_get("sharpness")?, row.try_get("turned")?];
     Ok(pixels.zip(sharpness).zip(turned).map(|((pixels, sharpness), turned)| Quality { pixels, sharpness, turned }))
 }
 
 /// Puts these faces, but for the unwanted, in the place of all earlier ones of the photo.
-pub(super) async fn replace(
-    tx: &mut Transaction<'static, Sqlite>,
-    claim: &Claim,
-    faces: &[NewFace],
-    unwanted: &[bool],
-) -> Result<()> {
-    let gone = sqlx::query("DELETE FROM faces WHERE photo = ?").bind(claim.seq).execute(&mut **tx).await?;
+pub(super) async fn replace(tx: &mut Tx, claim: &Claim, faces: &[NewFace], unwanted: &[bool]) -> Result<()> {
+    let gone = query("DELETE FROM faces WHERE photo = ?").bind(claim.seq).execute(&mut *tx).await?;
     if gone.rows_affected() > 0 {
-        sqlx::query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
+        query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
             .bind(claim.event.as_bytes().as_slice())
-            .execute(&mut **tx)
+            .execute(&mut *tx)
             .await?;
     }
     // Whatever the worker knew when it began: faces that may not be kept any more are not stored.
-    let wanted = sqlx::query("SELECT 1 FROM events WHERE id = ? AND policy <> 'off'")
+    let wanted = query("SELECT 1 FROM events WHERE id = ? AND policy <> 'off'")
         .bind(claim.event.as_bytes().as_slice())
-        .fetch_optional(&mut **tx)
+        .fetch_optional(&mut *tx)
         .await?
         .is_some();
     let kept = faces.iter().enumerate().filter(|(n, _)| wanted && !unwanted.get(*n).copied().unwrap_or_default());
     for (_, face) in kept {
-        sqlx::query(
+        query(
             "INSERT INTO faces (event, photo, x, y, width, height, score, pack, vector, pixels, sharpness, turned)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
@@ -103,7 +97,7 @@ pub(super) async fn replace(
         .bind(face.quality.pixels)
         .bind(face.quality.sharpness)
         .bind(face.quality.turned)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
     Ok(())
@@ -115,7 +109,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn face_epoch(&self, event: EventId) -> Result<i64> {
-        let row = sqlx::query("SELECT face_epoch FROM events WHERE id = ?")
+        let row = query("SELECT face_epoch FROM events WHERE id = ?")
             .bind(event.as_bytes().as_slice())
             .fetch_optional(&self.readers)
             .await?;
@@ -127,14 +121,14 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn face_qualities(&self, event: EventId) -> Result<Vec<(PhotoId, FaceBox, Option<Quality>)>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT photos.id AS photo, x, y, faces.width AS width, faces.height AS height, pixels, sharpness, turned
              FROM faces JOIN photos ON photos.seq = faces.photo WHERE faces.event = ? ORDER BY faces.id",
         )
         .bind(event.as_bytes().as_slice())
         .fetch_all(&self.readers)
         .await?;
-        let face = |row: &SqliteRow| {
+        let face = |row: &Row| {
             let area = FaceBox {
                 x: row.try_get("x")?,
                 y: row.try_get("y")?,
@@ -151,7 +145,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn count_faces(&self, event: EventId) -> Result<usize> {
-        let row = sqlx::query("SELECT COUNT(*) FROM faces WHERE event = ?")
+        let row = query("SELECT COUNT(*) FROM faces WHERE event = ?")
             .bind(event.as_bytes().as_slice())
             .fetch_one(&self.readers)
             .await?;
@@ -164,19 +158,19 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn faces_after(&self, event: EventId, pack: &str, after: i64) -> Result<EventFaces> {
         // One read transaction, so that epoch and faces belong together.
-        let mut tx = self.readers.begin().await?;
-        let epoch = sqlx::query("SELECT face_epoch FROM events WHERE id = ?")
+        let mut tx = self.begin_reading().await?;
+        let epoch = query("SELECT face_epoch FROM events WHERE id = ?")
             .bind(event.as_bytes().as_slice())
-            .fetch_optional(&mut *tx)
+            .fetch_optional(&mut tx)
             .await?;
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT faces.id AS face, photos.id AS photo, vector, pixels, sharpness, turned FROM faces JOIN photos ON photos.seq = faces.photo
              WHERE faces.event = ? AND faces.id > ? AND pack = ? ORDER BY faces.id",
         )
         .bind(event.as_bytes().as_slice())
         .bind(after)
         .bind(pack)
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         let faces = rows.iter().map(|row| {
             Ok(StoredFace { id: row.try_get("face")?, photo: id_column!(row, "photo", PhotoId)?, sealed: sealed(row)? })

@@ -2,10 +2,10 @@
 
 use findme_common::protocol::Consent;
 use findme_common::{Digest, EventId, GuestId};
-use sqlx::{Row, Sqlite, Transaction};
 
 use super::audit::{self, Actor};
-use super::{Catalog, CatalogError, Result, id_column};
+use super::db::{Tx, query};
+use super::{Catalog, CatalogError, Result, Scope, id_column};
 use crate::clock::{DAY_MS, now_ms, rfc3339};
 
 /// How long a session lasts, in milliseconds: 90 days, as its cookie.
@@ -52,17 +52,13 @@ pub(crate) struct GuestEnrolment {
 }
 
 /// All enrolments of an event that `pack` made, as they stand in this transaction.
-pub(super) async fn enrolments_of_event(
-    tx: &mut Transaction<'static, Sqlite>,
-    event: EventId,
-    pack: &str,
-) -> Result<Vec<GuestEnrolment>> {
-    let rows = sqlx::query(
+pub(super) async fn enrolments_of_event(tx: &mut Tx, event: EventId, pack: &str) -> Result<Vec<GuestEnrolment>> {
+    let rows = query(
         "SELECT guest, vector, photo IS NOT NULL AS confirmed FROM enrolments JOIN guests ON guests.id = guest WHERE event = ? AND pack = ?",
     )
     .bind(event.as_bytes().as_slice())
     .bind(pack)
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     rows.iter()
         .map(|row| {
@@ -93,7 +89,7 @@ impl Catalog {
     pub(crate) async fn create_guest(&self, id: GuestId, event: EventId, session: &Digest) -> Result<()> {
         let sql = "INSERT INTO guests (id, event, session, created_at)
                    SELECT ?, id, ?, ? FROM events WHERE id = ? AND deleting_at IS NULL";
-        let done = sqlx::query(sql)
+        let done = query(sql)
             .bind(id.as_bytes().as_slice())
             .bind(session.as_bytes().as_slice())
             .bind(now_ms())
@@ -110,7 +106,7 @@ impl Catalog {
     pub(super) async fn guest_of(&self, session: &Digest) -> Result<Option<Guest>> {
         let sql = "SELECT g.id, g.event, g.created_at FROM guests g JOIN events e ON e.id = g.event
                    WHERE session = ? AND g.created_at > ? AND deleting_at IS NULL";
-        let row = sqlx::query(sql)
+        let row = query(sql)
             .bind(session.as_bytes().as_slice())
             .bind(now_ms() - SESSION_MS)
             .fetch_optional(&self.readers)
@@ -126,7 +122,7 @@ impl Catalog {
     /// As if all guests had joined so much earlier.
     #[cfg(test)]
     pub(crate) async fn age_guests(&self, by_ms: i64) -> Result<()> {
-        sqlx::query("UPDATE guests SET created_at = created_at - ?").bind(by_ms).execute(&self.writer).await?;
+        query("UPDATE guests SET created_at = created_at - ?").bind(by_ms).execute(&self.writer).await?;
         Ok(())
     }
 
@@ -148,7 +144,7 @@ impl Catalog {
     ) -> Result<()> {
         let sql = "INSERT INTO consents (guest, text, language, given_at, purpose) VALUES (?, ?, ?, ?, ?)
                    ON CONFLICT (guest, purpose, text) DO NOTHING";
-        sqlx::query(sql)
+        query(sql)
             .bind(guest.as_bytes().as_slice())
             .bind(text)
             .bind(language)
@@ -164,7 +160,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn consents(&self, guest: GuestId) -> Result<Vec<Consent>> {
-        let rows = sqlx::query("SELECT text, language, given_at FROM consents WHERE guest = ? ORDER BY id DESC")
+        let rows = query("SELECT text, language, given_at FROM consents WHERE guest = ? ORDER BY id DESC")
             .bind(guest.as_bytes().as_slice())
             .fetch_all(&self.readers)
             .await?;
@@ -185,30 +181,30 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn enrol(&self, guest: GuestId, person: u8, pack: &str, vector: &[u8]) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Scope::EventOf(guest)).await?;
         // The selfie was computed while no lock was held: an erasure that came in between must win.
-        let consented = sqlx::query(
+        let consented = query(
             "SELECT 1 FROM consents JOIN guests ON guests.id = guest JOIN events ON events.id = event
              WHERE guest = ? AND purpose = 'search' AND policy <> 'off' LIMIT 1",
         )
         .bind(guest.as_bytes().as_slice())
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut tx)
         .await?;
         if consented.is_none() {
             return Ok(false);
         }
-        sqlx::query("DELETE FROM enrolments WHERE guest = ? AND person = ?")
+        query("DELETE FROM enrolments WHERE guest = ? AND person = ?")
             .bind(guest.as_bytes().as_slice())
             .bind(person)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
-        sqlx::query("INSERT INTO enrolments (guest, person, pack, vector, created_at) VALUES (?, ?, ?, ?, ?)")
+        query("INSERT INTO enrolments (guest, person, pack, vector, created_at) VALUES (?, ?, ?, ?, ?)")
             .bind(guest.as_bytes().as_slice())
             .bind(person)
             .bind(pack)
             .bind(vector)
             .bind(now_ms())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         tx.commit().await?;
         Ok(true)
@@ -219,7 +215,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn enrolments(&self, guest: GuestId) -> Result<Vec<StoredEnrolment>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT pack, person, photo IS NOT NULL AS confirmed, vector FROM enrolments WHERE guest = ? ORDER BY id",
         )
         .bind(guest.as_bytes().as_slice())
@@ -242,22 +238,18 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written; then nothing is erased.
     pub(crate) async fn erase_guest(&self, guest: GuestId) -> Result<(u64, u64)> {
-        let mut tx = self.begin().await?;
-        let vectors = sqlx::query("DELETE FROM enrolments WHERE guest = ?")
-            .bind(guest.as_bytes().as_slice())
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query("DELETE FROM verdicts WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
-        sqlx::query("DELETE FROM live WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
-        let consents = sqlx::query("DELETE FROM consents WHERE guest = ?")
-            .bind(guest.as_bytes().as_slice())
-            .execute(&mut *tx)
-            .await?;
+        let mut tx = self.begin(Scope::EventOf(guest)).await?;
+        let vectors =
+            query("DELETE FROM enrolments WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut tx).await?;
+        query("DELETE FROM verdicts WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut tx).await?;
+        query("DELETE FROM live WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut tx).await?;
+        let consents =
+            query("DELETE FROM consents WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut tx).await?;
         // Ends open streams, in which copies of what was erased may be on their way.
-        let event = sqlx::query("UPDATE guests SET erased_at = ? WHERE id = ? RETURNING event")
+        let event = query("UPDATE guests SET erased_at = ? WHERE id = ? RETURNING event")
             .bind(now_ms())
             .bind(guest.as_bytes().as_slice())
-            .fetch_optional(&mut *tx)
+            .fetch_optional(&mut tx)
             .await?;
         if let Some(row) = event {
             let event = id_column!(&row, "event", EventId)?;

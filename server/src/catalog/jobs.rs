@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use findme_common::protocol::LiveKind;
 use findme_common::{EventId, GuestId, PhotoId};
-use sqlx::{Row, Sqlite, Transaction};
 
-use super::{Audience, Catalog, CatalogError, GuestEnrolment, Likeness, NewFace, Result, Suppressed, id_column};
+use super::db::{Tx, query};
+use super::{Audience, Catalog, CatalogError, GuestEnrolment, Likeness, NewFace, Result, Scope, Suppressed, id_column};
 use crate::clock::now_ms;
 use crate::picture::location::Patches;
 
@@ -121,8 +121,8 @@ fn delay_ms(delays: i64, dice: u8) -> i64 {
 }
 
 /// Makes a job for a photo; one that is under way is taken from its worker, because there is more to see now.
-pub(super) async fn enqueue(tx: &mut Transaction<'static, Sqlite>, event: EventId, seq: i64) -> Result<()> {
-    sqlx::query(
+pub(super) async fn enqueue(tx: &mut Tx, event: EventId, seq: i64) -> Result<()> {
+    query(
         "INSERT INTO jobs (photo, event, queued_at) VALUES (?, ?, ?) ON CONFLICT (photo) DO UPDATE
          SET waiting = 0, attempts = 0, run_after = 0, lease = NULL, lease_until = 0, delays = 0, trouble = NULL,
              queued_at = excluded.queued_at",
@@ -130,7 +130,7 @@ pub(super) async fn enqueue(tx: &mut Transaction<'static, Sqlite>, event: EventI
     .bind(seq)
     .bind(event.as_bytes().as_slice())
     .bind(now_ms())
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
@@ -142,7 +142,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn claim_job(&self, lease: [u8; 16]) -> Result<Option<Claim>> {
-        let idle = sqlx::query("SELECT 1 FROM jobs WHERE waiting = 0 AND run_after <= ? AND lease_until <= ? LIMIT 1")
+        let idle = query("SELECT 1 FROM jobs WHERE waiting = 0 AND run_after <= ? AND lease_until <= ? LIMIT 1")
             .bind(now_ms())
             .bind(now_ms())
             .fetch_optional(&self.readers)
@@ -151,10 +151,10 @@ impl Catalog {
         if idle {
             return Ok(None); // the usual case: no write lock taken for looking
         }
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Scope::Nothing).await?;
         self.put_aside(&mut tx).await?;
         let now = now_ms();
-        let row = sqlx::query(
+        let row = query(
             "UPDATE jobs SET lease = ?, lease_until = ?, attempts = attempts + 1
              WHERE photo = (SELECT photo FROM jobs WHERE waiting = 0 AND run_after <= ? AND lease_until <= ?
                             ORDER BY attempts, photo DESC LIMIT 1)
@@ -164,15 +164,15 @@ impl Catalog {
         .bind(now + LEASE_MS)
         .bind(now)
         .bind(now)
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut tx)
         .await?;
         let claim = match row {
             None => None,
             Some(row) => {
                 let seq: i64 = row.try_get(0)?;
-                let photo = sqlx::query("SELECT event, photos.id, digest IS NOT NULL AS original, policy <> 'off' AS faces FROM photos JOIN events ON events.id = event WHERE seq = ?")
+                let photo = query("SELECT event, photos.id, digest IS NOT NULL AS original, policy <> 'off' AS faces FROM photos JOIN events ON events.id = event WHERE seq = ?")
                     .bind(seq)
-                    .fetch_one(&mut *tx)
+                    .fetch_one(&mut tx)
                     .await?;
                 Some(Claim {
                     seq,
@@ -189,14 +189,14 @@ impl Catalog {
     }
 
     /// Photos whose workers died again and again are marked, never tried for ever.
-    async fn put_aside(&self, tx: &mut Transaction<'static, Sqlite>) -> Result<()> {
-        let rows = sqlx::query(
+    async fn put_aside(&self, tx: &mut Tx) -> Result<()> {
+        let rows = query(
             "SELECT jobs.photo AS seq, jobs.event AS event, photos.id AS photo FROM jobs
              JOIN photos ON photos.seq = jobs.photo WHERE waiting = 0 AND attempts >= ? AND lease_until <= ?",
         )
         .bind(MAX_ATTEMPTS)
         .bind(now_ms())
-        .fetch_all(&mut **tx)
+        .fetch_all(&mut *tx)
         .await?;
         for row in rows {
             let (seq, event) = (row.try_get("seq")?, id_column!(&row, "event", EventId)?);
@@ -212,7 +212,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn renew_lease(&self, claim: &Claim) -> Result<bool> {
-        let done = sqlx::query("UPDATE jobs SET lease_until = ? WHERE photo = ? AND lease = ?")
+        let done = query("UPDATE jobs SET lease_until = ? WHERE photo = ? AND lease = ?")
             .bind(now_ms() + LEASE_MS)
             .bind(claim.seq)
             .bind(claim.lease.as_slice())
@@ -232,11 +232,11 @@ impl Catalog {
         outcome: &JobOutcome,
         matcher: &Matcher<'_>,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let held = sqlx::query("UPDATE jobs SET lease = NULL, lease_until = 0 WHERE photo = ? AND lease = ?")
+        let mut tx = self.begin(Scope::Event(claim.event)).await?;
+        let held = query("UPDATE jobs SET lease = NULL, lease_until = 0 WHERE photo = ? AND lease = ?")
             .bind(claim.seq)
             .bind(claim.lease.as_slice())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         if held.rows_affected() == 0 {
             return Ok(false);
@@ -257,9 +257,9 @@ impl Catalog {
             }
             JobOutcome::WaitsForModels(indexed) => {
                 set_pictures(&mut tx, claim, indexed).await?;
-                sqlx::query("UPDATE jobs SET waiting = 1, attempts = 0, delays = 0, trouble = NULL WHERE photo = ?")
+                query("UPDATE jobs SET waiting = 1, attempts = 0, delays = 0, trouble = NULL WHERE photo = ?")
                     .bind(claim.seq)
-                    .execute(&mut *tx)
+                    .execute(&mut tx)
                     .await?;
             }
             JobOutcome::Failed(reason) => fail(&mut tx, claim.event, claim.seq, claim.photo, reason).await?,
@@ -281,7 +281,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn wake_waiting_jobs(&self) -> Result<u64> {
-        let woken = sqlx::query("UPDATE jobs SET waiting = 0, queued_at = ? WHERE waiting = 1").bind(now_ms());
+        let woken = query("UPDATE jobs SET waiting = 0, queued_at = ? WHERE waiting = 1").bind(now_ms());
         Ok(woken.execute(&self.writer).await?.rows_affected())
     }
 
@@ -290,9 +290,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn release_leases(&self) -> Result<()> {
-        sqlx::query("UPDATE jobs SET lease = NULL, lease_until = 0 WHERE lease IS NOT NULL")
-            .execute(&self.writer)
-            .await?;
+        query("UPDATE jobs SET lease = NULL, lease_until = 0 WHERE lease IS NOT NULL").execute(&self.writer).await?;
         Ok(())
     }
 
@@ -301,7 +299,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn queue_depth(&self) -> Result<(i64, i64)> {
-        let row = sqlx::query("SELECT COUNT(*), COALESCE(SUM(waiting), 0) FROM jobs").fetch_one(&self.readers).await?;
+        let row = query("SELECT COUNT(*), COALESCE(SUM(waiting), 0) FROM jobs").fetch_one(&self.readers).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
 
@@ -311,7 +309,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn oldest_job_age(&self) -> Result<Option<i64>> {
-        let row = sqlx::query("SELECT MIN(MAX(queued_at, run_after)) FROM jobs WHERE waiting = 0 AND lease_until <= ?1 AND run_after <= ?1")
+        let row = query("SELECT MIN(MAX(queued_at, run_after)) FROM jobs WHERE waiting = 0 AND lease_until <= ?1 AND run_after <= ?1")
             .bind(now_ms())
             .fetch_one(&self.readers)
             .await?;
@@ -322,13 +320,7 @@ impl Catalog {
 /// Tells everybody that the photo can be found, the `first` time that it can, and those guests in it who do not know yet
 /// that it is theirs. The enrolments are those of this very transaction: whoever enrols later finds the photo in the
 /// gallery, so nobody falls between the two.
-async fn announce(
-    tx: &mut Transaction<'static, Sqlite>,
-    claim: &Claim,
-    first: bool,
-    matcher: &Matcher<'_>,
-    unwanted: &[bool],
-) -> Result<()> {
+async fn announce(tx: &mut Tx, claim: &Claim, first: bool, matcher: &Matcher<'_>, unwanted: &[bool]) -> Result<()> {
     let shown = super::photos::is_shown(tx, claim.seq).await?;
     if first {
         let audience = Audience::of_photo(tx, claim.event, shown).await?;
@@ -345,79 +337,72 @@ async fn announce(
 }
 
 /// When the first upload of a photo was created; `None` when it was forgotten since.
-async fn upload_begun(tx: &mut Transaction<'static, Sqlite>, claim: &Claim) -> Result<Option<i64>> {
-    let row = sqlx::query("SELECT MIN(created_at) FROM uploads WHERE event = ? AND photo = ?")
+async fn upload_begun(tx: &mut Tx, claim: &Claim) -> Result<Option<i64>> {
+    let row = query("SELECT MIN(created_at) FROM uploads WHERE event = ? AND photo = ?")
         .bind(claim.event.as_bytes().as_slice())
         .bind(claim.photo.as_bytes().as_slice())
-        .fetch_one(&mut **tx)
+        .fetch_one(&mut *tx)
         .await?;
     Ok(row.try_get(0)?)
 }
 
-async fn set_pictures(tx: &mut Transaction<'static, Sqlite>, claim: &Claim, indexed: &Indexed) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE photos SET width = ?, height = ?, media = ?, taken_at = ?, private_ranges = ? WHERE seq = ?",
-    )
-    .bind(indexed.width)
-    .bind(indexed.height)
-    .bind(indexed.media)
-    .bind(indexed.taken_at.as_deref())
-    .bind(indexed.private.as_ref().map(Patches::to_bytes))
-    .bind(claim.seq)
-    .execute(&mut **tx)
-    .await?;
+async fn set_pictures(tx: &mut Tx, claim: &Claim, indexed: &Indexed) -> Result<()> {
+    let done =
+        query("UPDATE photos SET width = ?, height = ?, media = ?, taken_at = ?, private_ranges = ? WHERE seq = ?")
+            .bind(indexed.width)
+            .bind(indexed.height)
+            .bind(indexed.media)
+            .bind(indexed.taken_at.as_deref())
+            .bind(indexed.private.as_ref().map(Patches::to_bytes))
+            .bind(claim.seq)
+            .execute(&mut *tx)
+            .await?;
     if done.rows_affected() == 1 { Ok(()) } else { Err(CatalogError::Damaged("a job without its photo")) }
 }
 
 /// Marks the photo as indexed, once more; whether it was not before.
-async fn set_indexed(tx: &mut Transaction<'static, Sqlite>, seq: i64) -> Result<bool> {
-    let first = sqlx::query("UPDATE photos SET state = 'indexed', reason = NULL WHERE seq = ? AND state <> 'indexed'")
+async fn set_indexed(tx: &mut Tx, seq: i64) -> Result<bool> {
+    let first = query("UPDATE photos SET state = 'indexed', reason = NULL WHERE seq = ? AND state <> 'indexed'")
         .bind(seq)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
-    sqlx::query("UPDATE photos SET index_runs = index_runs + 1, indexed_at = COALESCE(indexed_at, ?) WHERE seq = ?")
+    query("UPDATE photos SET index_runs = index_runs + 1, indexed_at = COALESCE(indexed_at, ?) WHERE seq = ?")
         .bind(now_ms())
         .bind(seq)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     Ok(first.rows_affected() == 1)
 }
 
 /// Ends a job without success: the photo is marked, its photographer told.
-async fn fail(
-    tx: &mut Transaction<'static, Sqlite>,
-    event: EventId,
-    seq: i64,
-    photo: PhotoId,
-    reason: &str,
-) -> Result<()> {
-    sqlx::query("UPDATE photos SET state = 'failed', reason = ? WHERE seq = ?")
+async fn fail(tx: &mut Tx, event: EventId, seq: i64, photo: PhotoId, reason: &str) -> Result<()> {
+    query("UPDATE photos SET state = 'failed', reason = ? WHERE seq = ?")
         .bind(reason)
         .bind(seq)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     delete(tx, seq).await?;
     super::live::append(tx, event, LiveKind::Failed, photo, Audience::Photographers).await
 }
 
 /// Puts a job off. The worker lives, so this is no attempt that ended it.
-async fn put_off(tx: &mut Transaction<'static, Sqlite>, seq: i64, trouble: Trouble) -> Result<()> {
-    let row = sqlx::query("SELECT delays FROM jobs WHERE photo = ?").bind(seq).fetch_one(&mut **tx).await?;
+async fn put_off(tx: &mut Tx, seq: i64, trouble: Trouble) -> Result<()> {
+    let row = query("SELECT delays FROM jobs WHERE photo = ?").bind(seq).fetch_one(&mut *tx).await?;
     let mut dice = [0];
     getrandom::fill(&mut dice).map_err(|error| CatalogError::Sql(sqlx::Error::Io(error.into())))?;
-    sqlx::query(
+    query(
         "UPDATE jobs SET run_after = ?, delays = delays + 1, trouble = ?, attempts = MAX(attempts - 1, 0) WHERE photo = ?",
     )
     .bind(now_ms() + delay_ms(row.try_get(0)?, dice[0]))
     .bind(trouble.as_str())
     .bind(seq)
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
 
-async fn delete(tx: &mut Transaction<'static, Sqlite>, seq: i64) -> Result<()> {
-    sqlx::query("DELETE FROM jobs WHERE photo = ?").bind(seq).execute(&mut **tx).await?;
+async fn delete(tx: &mut Tx, seq: i64) -> Result<()> {
+    query("DELETE FROM jobs WHERE photo = ?").bind(seq).execute(&mut *tx).await?;
     Ok(())
 }
 

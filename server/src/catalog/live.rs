@@ -3,9 +3,8 @@
 
 use findme_common::protocol::LiveKind;
 use findme_common::{EventId, GuestId, PhotoId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
+use super::db::{Row, Tx, query};
 use super::{Catalog, CatalogError, Result, id_column};
 use crate::clock::now_ms;
 
@@ -40,20 +39,20 @@ pub(crate) enum Audience {
 
 impl Audience {
     /// Who hears about a photo that is, or was, to be seen or not: the guests only where they may see all photos.
-    pub(super) async fn of_photo(tx: &mut Transaction<'static, Sqlite>, event: EventId, shown: bool) -> Result<Self> {
+    pub(super) async fn of_photo(tx: &mut Tx, event: EventId, shown: bool) -> Result<Self> {
         if !shown {
             return Ok(Self::Photographers);
         }
-        let open = sqlx::query("SELECT 1 FROM events WHERE id = ? AND gallery_open = 1")
+        let open = query("SELECT 1 FROM events WHERE id = ? AND gallery_open = 1")
             .bind(event.as_bytes().as_slice())
-            .fetch_optional(&mut **tx)
+            .fetch_optional(&mut *tx)
             .await?;
         Ok(if open.is_some() { Self::Everyone } else { Self::Photographers })
     }
 }
 
 pub(super) async fn append(
-    tx: &mut Transaction<'static, Sqlite>,
+    tx: &mut Tx,
     event: EventId,
     kind: LiveKind,
     photo: PhotoId,
@@ -63,13 +62,13 @@ pub(super) async fn append(
         Audience::Guest(guest) => Some(guest),
         Audience::Everyone | Audience::Photographers => None,
     };
-    let number = sqlx::query("UPDATE events SET live_end = live_end + 1 WHERE id = ? RETURNING live_end")
+    let number = query("UPDATE events SET live_end = live_end + 1 WHERE id = ? RETURNING live_end")
         .bind(event.as_bytes().as_slice())
-        .fetch_optional(&mut **tx)
+        .fetch_optional(&mut *tx)
         .await?
         .ok_or(CatalogError::Gone)?
         .try_get::<i64, _>(0)?;
-    sqlx::query("INSERT INTO live (event, number, kind, photo, guest, private, at) VALUES (?, ?, ?, ?, ?, ?, ?)")
+    query("INSERT INTO live (event, number, kind, photo, guest, private, at) VALUES (?, ?, ?, ?, ?, ?, ?)")
         .bind(event.as_bytes().as_slice())
         .bind(number)
         .bind(kind.as_str())
@@ -77,7 +76,7 @@ pub(super) async fn append(
         .bind(guest.as_ref().map(|guest| guest.as_bytes().as_slice()))
         .bind(audience == Audience::Photographers)
         .bind(now_ms())
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     Ok(())
 }
@@ -85,14 +84,14 @@ pub(super) async fn append(
 /// Tells a guest that they are (or may be) in a photo, unless they know already: a photo may be indexed again. Whether
 /// they were told.
 pub(super) async fn tell_once(
-    tx: &mut Transaction<'static, Sqlite>,
+    tx: &mut Tx,
     event: EventId,
     kind: LiveKind,
     photo: PhotoId,
     guest: GuestId,
 ) -> Result<bool> {
     // Who was told «you» knows more than «maybe»; who said «not me» is not asked again.
-    let told = sqlx::query(
+    let told = query(
         "SELECT 1 FROM live WHERE event = ?1 AND photo = ?2 AND guest = ?3 AND kind IN ('you', ?4)
          UNION ALL SELECT 1 FROM verdicts JOIN photos ON photos.seq = verdicts.photo
          WHERE event = ?1 AND id = ?2 AND guest = ?3 AND mine = 0",
@@ -101,7 +100,7 @@ pub(super) async fn tell_once(
     .bind(photo.as_bytes().as_slice())
     .bind(guest.as_bytes().as_slice())
     .bind(kind.as_str())
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?
     .is_some();
     if !told {
@@ -110,7 +109,7 @@ pub(super) async fn tell_once(
     Ok(!told)
 }
 
-fn entry(row: &SqliteRow) -> Result<LiveEntry> {
+fn entry(row: &Row) -> Result<LiveEntry> {
     let kind = LiveKind::of_word(row.try_get("kind")?).ok_or(CatalogError::Damaged("an unknown kind of live entry"))?;
     let audience = match row.try_get::<Option<Vec<u8>>, _>("guest")? {
         Some(_) => Audience::Guest(id_column!(row, "guest", GuestId)?),
@@ -134,7 +133,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn live_end(&self) -> Result<i64> {
         // The newest row may have been erased since it was told; its place is not given again.
-        let end = sqlx::query("SELECT seq FROM sqlite_sequence WHERE name = 'live'").fetch_optional(&self.readers);
+        let end = query("SELECT seq FROM sqlite_sequence WHERE name = 'live'").fetch_optional(&self.readers);
         end.await?.map_or(Ok(0), |row| Ok(row.try_get(0)?))
     }
 
@@ -143,8 +142,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn live_after(&self, after: i64, limit: u32) -> Result<Vec<LiveEntry>> {
-        let rows =
-            sqlx::query("SELECT * FROM live WHERE seq > ? ORDER BY seq LIMIT ?").bind(after).bind(i64::from(limit));
+        let rows = query("SELECT * FROM live WHERE seq > ? ORDER BY seq LIMIT ?").bind(after).bind(i64::from(limit));
         rows.fetch_all(&self.readers).await?.iter().map(entry).collect()
     }
 
@@ -153,7 +151,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn live_of_event_after(&self, event: EventId, after: i64, limit: u32) -> Result<Vec<LiveEntry>> {
-        let rows = sqlx::query("SELECT * FROM live WHERE event = ? AND number > ? ORDER BY number LIMIT ?")
+        let rows = query("SELECT * FROM live WHERE event = ? AND number > ? ORDER BY number LIMIT ?")
             .bind(event.as_bytes().as_slice())
             .bind(after)
             .bind(i64::from(limit));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use findme_common::protocol::Kind;
 use findme_common::{Digest, EventId, JoinCode, PhotoId, UploadId};
 
+use super::db::query;
 use super::{Accepted, Catalog, NewUpload};
 
 /// What a run came to.
@@ -27,7 +28,7 @@ pub struct Run {
 pub async fn uploads(folder: &Path, writers: u64, uploads: u64, batch: usize) -> anyhow::Result<Run> {
     let catalog = Catalog::open_sharing(&folder.join("findme.sqlite"), batch).await?;
     let event = EventId::random()?;
-    sqlx::query("INSERT INTO events (id, name, join_code, created_at) VALUES (?, 'measure', ?, 0)")
+    query("INSERT INTO events (id, name, join_code, created_at) VALUES (?, 'measure', ?, 0)")
         .bind(event.as_bytes().as_slice())
         .bind(JoinCode::random()?.as_str())
         .execute(&catalog.writer)

@@ -9,6 +9,7 @@ mod board;
 mod changes;
 mod copy;
 mod curation;
+mod db;
 mod events;
 mod faces;
 mod guests;
@@ -36,20 +37,18 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use findme_common::EventId;
 use findme_common::protocol::Counts;
+use findme_common::{EventId, GuestId};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
-};
-use sqlx::{Connection, Row, SqlSafeStr, Sqlite, Transaction};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqlSafeStr};
 
 pub(crate) use attention::Requeue;
 pub(crate) use audit::Actor;
 pub(crate) use changes::Changes;
 pub(crate) use copy::{copy_without_faces, forget_in_copies};
 pub(crate) use curation::{Decision, Recogniser, SealedFaces};
+use db::{Pool, Row, Tx, query};
 pub(crate) use events::{Event, Machine, Terms, is_understood};
 pub(crate) use faces::{NewFace, SealedFace};
 pub(crate) use guests::{Guest, GuestEnrolment, Purpose, SESSION_MS};
@@ -63,7 +62,7 @@ pub(crate) use standing::{Listens, Standing};
 pub(crate) use suppressions::{Agreed, DueVector, Likeness, Suppressed};
 pub(crate) use upkeep::Promised;
 pub(crate) use uploads::{Accepted, NewUpload, UploadRow};
-use writer::{Tx, Writer};
+use writer::Writer;
 
 /// Why the catalogue could not do it. No variant is the client's fault.
 #[derive(Debug, thiserror::Error)]
@@ -128,14 +127,28 @@ pub(crate) type Result<T> = std::result::Result<T, CatalogError>;
 /// By event and list: the event's version, and the counts that it had.
 type Counted = HashMap<(EventId, PhotoFilter), (i64, Counts)>;
 
+/// What a write may touch. Writes of one scope are carried out one after another, whoever asks for them and wherever: each
+/// sees all that the one before has done. SQLite has one writer, so there this costs and means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// One event.
+    Event(EventId),
+    /// The event of a guest.
+    EventOf(GuestId),
+    /// All events.
+    Everything,
+    /// No event: rows that belong together by themselves.
+    Nothing,
+}
+
 /// The photos, uploads, jobs, faces and guests of all events.
 #[derive(Debug, Clone)]
 pub(crate) struct Catalog {
     /// One connection: SQLite has one writer, and waiting for it here is cheaper than in its busy handler.
-    writer: SqlitePool,
+    writer: Pool,
     /// Shares commits between the writes of the upload path, which come in crowds.
     writer_task: Writer,
-    readers: SqlitePool,
+    readers: Pool,
     /// Counts of lists, each with the version of its event then.
     counted: Arc<Mutex<Counted>>,
     recent: Recent,
@@ -188,7 +201,9 @@ impl Catalog {
             .acquire_timeout(Duration::from_secs(30))
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
-        Ok(Self { writer_task: Writer::start(writer.clone(), batch), writer, readers, counted: Arc::default(), recent })
+        let writer_task = Writer::start(writer.clone(), batch);
+        let (writer, readers) = (Pool::Sqlite(writer), Pool::Sqlite(readers));
+        Ok(Self { writer, writer_task, readers, counted: Arc::default(), recent })
     }
 
     /// Embedded by hand: sqlx's `migrate!` would need its macro crates, which double the build of this crate's tree.
@@ -207,8 +222,23 @@ impl Catalog {
     }
 
     /// Starts the one write transaction; takes the write lock at once, so that it cannot fail half-way for it.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    async fn begin(&self, _scope: Scope) -> Result<Tx> {
+        match &self.writer {
+            Pool::Sqlite(writer) => Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
+        }
+    }
+
+    /// A transaction that reads one moment of the catalogue.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    async fn begin_reading(&self) -> Result<Tx> {
+        match &self.readers {
+            Pool::Sqlite(readers) => Ok(Tx::Sqlite(readers.begin().await?)),
+        }
     }
 
     /// Whether writes go through, by one that changes nothing.
@@ -216,7 +246,7 @@ impl Catalog {
     /// # Errors
     /// When they do not.
     pub(crate) async fn can_be_written(&self) -> Result<()> {
-        self.writer_task.write(|_| Box::pin(async { Ok(()) })).await
+        self.writer_task.write(Scope::Nothing, |_| Box::pin(async { Ok(()) })).await
     }
 
     /// Closes all connections, which folds the write-ahead log into the database.
@@ -228,9 +258,10 @@ impl Catalog {
     /// Folds the write-ahead log into the database: what was erased may still stand in the log. Readers that hold it are
     /// waited for (the busy handler's 20 s, twice); then it is said, and the next erasure or the end of the process does it.
     async fn truncate_log(&self) -> Result<()> {
+        let Pool::Sqlite(writer) = &self.writer;
         for _ in 0..2 {
-            let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&self.writer).await?;
-            if row.try_get::<i64, _>(0)? == 0 {
+            let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await?;
+            if sqlx::Row::try_get::<i64, _>(&row, 0)? == 0 {
                 return Ok(());
             }
         }
@@ -243,8 +274,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn setting(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        let row =
-            sqlx::query("SELECT value FROM settings WHERE key = ?").bind(key).fetch_optional(&self.readers).await?;
+        let row = query("SELECT value FROM settings WHERE key = ?").bind(key).fetch_optional(&self.readers).await?;
         row.map(|row| Ok(row.try_get(0)?)).transpose()
     }
 
@@ -253,7 +283,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn set_once(&self, key: &str, value: &[u8]) -> Result<bool> {
-        let done = sqlx::query("INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING")
+        let done = query("INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT DO NOTHING")
             .bind(key)
             .bind(value)
             .execute(&self.writer)
@@ -277,14 +307,14 @@ async fn is_at_rest(connection: &mut SqliteConnection, recent: &Recent) -> sqlx:
 /// Reads a column that holds 16 raw bytes of an id.
 macro_rules! id_column {
     ($row:expr, $column:expr, $id:ty) => {
-        <$id>::from_slice(&sqlx::Row::try_get::<Vec<u8>, _>($row, $column)?)
+        <$id>::from_slice(&$row.try_get::<Vec<u8>, _>($column)?)
             .ok_or($crate::catalog::CatalogError::Damaged("an id is not 16 bytes long"))
     };
 }
 use id_column;
 
 /// Reads a column that holds one of the words of an enum.
-fn word<T: FromStr>(row: &SqliteRow, column: &str) -> Result<T> {
+fn word<T: FromStr>(row: &Row, column: &str) -> Result<T> {
     row.try_get::<String, _>(column)?.parse().map_err(|_| CatalogError::Damaged("an unknown word in a column"))
 }
 

@@ -4,9 +4,8 @@ use std::collections::HashSet;
 
 use findme_common::protocol::{Counts, Name, PhotoItem, PhotoState, Visibility};
 use findme_common::{Digest, EventId, PhotoId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
+use super::db::{Row, Tx, query};
 use super::{Catalog, CatalogError, Result, digest, id_column};
 use crate::picture::location::Patches;
 
@@ -88,18 +87,18 @@ const REPLACED_BY: &str = "(SELECT w.photo FROM versions v
     ORDER BY q.state = 'indexed' DESC, w.rank DESC LIMIT 1)";
 
 /// Grows the event's version: every list may have changed.
-pub(super) async fn bump(tx: &mut Transaction<'static, Sqlite>, event: EventId) -> Result<()> {
-    sqlx::query("UPDATE events SET version = version + 1 WHERE id = ?")
+pub(super) async fn bump(tx: &mut Tx, event: EventId) -> Result<()> {
+    query("UPDATE events SET version = version + 1 WHERE id = ?")
         .bind(event.as_bytes().as_slice())
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     Ok(())
 }
 
 /// Whether guests may see a photo, in this transaction.
-pub(super) async fn is_shown(tx: &mut Transaction<'static, Sqlite>, seq: i64) -> Result<bool> {
+pub(super) async fn is_shown(tx: &mut Tx, seq: i64) -> Result<bool> {
     let sql = format!("SELECT 1 FROM photos WHERE seq = ? AND {SHOWN}");
-    Ok(sqlx::query(sqlx::AssertSqlSafe(sql)).bind(seq).fetch_optional(&mut **tx).await?.is_some())
+    Ok(query(sqlx::AssertSqlSafe(sql)).bind(seq).fetch_optional(&mut *tx).await?.is_some())
 }
 
 /// One statement for any number of ids: SQLite's table-valued json_each avoids a list of placeholders.
@@ -108,13 +107,13 @@ pub(super) fn listed(ids: &[PhotoId]) -> Result<String> {
     serde_json::to_string(&hex).map_err(|_| CatalogError::Damaged("ids cannot be listed"))
 }
 
-fn private(row: &SqliteRow) -> Result<Option<Patches>> {
+fn private(row: &Row) -> Result<Option<Patches>> {
     let stored: Option<Vec<u8>> = row.try_get("private_ranges")?;
     let read = |bytes: Vec<u8>| Patches::from_bytes(&bytes).ok_or(CatalogError::Damaged("byte ranges of a photo"));
     stored.map(read).transpose()
 }
 
-pub(super) fn state(row: &SqliteRow) -> Result<PhotoState> {
+pub(super) fn state(row: &Row) -> Result<PhotoState> {
     Ok(match row.try_get::<&str, _>("state")? {
         "received" => PhotoState::Received,
         "indexed" => PhotoState::Indexed,
@@ -123,7 +122,7 @@ pub(super) fn state(row: &SqliteRow) -> Result<PhotoState> {
     })
 }
 
-fn item(row: &SqliteRow) -> Result<PhotoItem> {
+fn item(row: &Row) -> Result<PhotoItem> {
     Ok(PhotoItem {
         id: id_column!(row, "id", PhotoId)?,
         name: row.try_get("name")?,
@@ -139,7 +138,7 @@ fn item(row: &SqliteRow) -> Result<PhotoItem> {
 }
 
 /// An item as photographers see it.
-fn item_in_full(row: &SqliteRow) -> Result<PhotoItem> {
+fn item_in_full(row: &Row) -> Result<PhotoItem> {
     let replaced_by = match row.try_get::<Option<Vec<u8>>, _>("replaced_by")? {
         Some(_) => Some(id_column!(row, "replaced_by", PhotoId)?),
         None => None,
@@ -167,7 +166,7 @@ impl Catalog {
                 format!("SELECT * FROM photos WHERE event = ? AND seq < ? AND {SHOWN} ORDER BY seq DESC LIMIT ?")
             }
         };
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        let rows = query(sqlx::AssertSqlSafe(sql))
             .bind(event.as_bytes().as_slice())
             .bind(after.unwrap_or(i64::MAX))
             .bind(i64::from(limit) + 1)
@@ -194,7 +193,7 @@ impl Catalog {
         let sql = format!(
             "SELECT * FROM photos WHERE event = ? AND id IN (SELECT unhex(value) FROM json_each(?)) AND {SHOWN}"
         );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        let rows = query(sqlx::AssertSqlSafe(sql))
             .bind(event.as_bytes().as_slice())
             .bind(listed(ids)?)
             .fetch_all(&self.readers)
@@ -208,7 +207,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn all_shown(&self, event: EventId) -> Result<HashSet<PhotoId>> {
         let sql = format!("SELECT id FROM photos WHERE event = ? AND {SHOWN}");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(event.as_bytes().as_slice());
+        let rows = query(sqlx::AssertSqlSafe(sql)).bind(event.as_bytes().as_slice());
         rows.fetch_all(&self.readers).await?.iter().map(|row| id_column!(row, "id", PhotoId)).collect()
     }
 
@@ -221,12 +220,12 @@ impl Catalog {
             "SELECT id, name, bytes, taken_at, private_ranges FROM photos WHERE event = ?
              AND id IN (SELECT unhex(value) FROM json_each(?)) AND digest IS NOT NULL AND {SHOWN} ORDER BY seq"
         );
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        let rows = query(sqlx::AssertSqlSafe(sql))
             .bind(event.as_bytes().as_slice())
             .bind(listed(ids)?)
             .fetch_all(&self.readers)
             .await?;
-        let original = |row: &SqliteRow| {
+        let original = |row: &Row| {
             Ok(Original {
                 id: id_column!(row, "id", PhotoId)?,
                 name: row.try_get("name")?,
@@ -244,7 +243,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn counts(&self, event: EventId, filter: PhotoFilter) -> Result<Counts> {
         // Jobs before photos: whoever is told that nothing is left to do is told of all that was done.
-        let row = sqlx::query("SELECT COUNT(*) FROM jobs WHERE event = ? AND waiting = 0")
+        let row = query("SELECT COUNT(*) FROM jobs WHERE event = ? AND waiting = 0")
             .bind(event.as_bytes().as_slice())
             .fetch_one(&self.readers)
             .await?;
@@ -269,9 +268,7 @@ impl Catalog {
                 format!("SELECT state, COUNT(*) AS n FROM photos WHERE event = ? AND {SHOWN} GROUP BY state")
             }
         };
-        for row in
-            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(event.as_bytes().as_slice()).fetch_all(&self.readers).await?
-        {
+        for row in query(sqlx::AssertSqlSafe(sql)).bind(event.as_bytes().as_slice()).fetch_all(&self.readers).await? {
             let n = row.try_get::<i64, _>("n")? as u64;
             match state(&row)? {
                 PhotoState::Received => counts.received = n,
@@ -287,7 +284,7 @@ impl Catalog {
 
     async fn count_unseen(&self, event: EventId, counts: &mut Counts) -> Result<()> {
         let sql = "SELECT visibility, COUNT(*) AS n FROM photos WHERE event = ? AND visibility <> 'shown' GROUP BY visibility";
-        for row in sqlx::query(sql).bind(event.as_bytes().as_slice()).fetch_all(&self.readers).await? {
+        for row in query(sql).bind(event.as_bytes().as_slice()).fetch_all(&self.readers).await? {
             let n = row.try_get::<i64, _>("n")? as u64;
             match super::word(&row, "visibility")? {
                 Visibility::Held => counts.held = n,
@@ -306,7 +303,7 @@ impl Catalog {
         let sql = format!(
             "SELECT name, digest, width, media, private_ranges, ({SHOWN}) AS shown, visibility = 'shown' AS unhidden, (SELECT gallery_open FROM events e WHERE e.id = event) AS gallery_open FROM photos WHERE event = ? AND id = ?"
         );
-        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        let row = query(sqlx::AssertSqlSafe(sql))
             .bind(event.as_bytes().as_slice())
             .bind(id.as_bytes().as_slice())
             .fetch_optional(&self.readers)
@@ -329,7 +326,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn set_private(&self, event: EventId, id: PhotoId, of: &Digest, private: &Patches) -> Result<()> {
-        sqlx::query("UPDATE photos SET private_ranges = ? WHERE event = ? AND id = ? AND digest = ?")
+        query("UPDATE photos SET private_ranges = ? WHERE event = ? AND id = ? AND digest = ?")
             .bind(private.to_bytes())
             .bind(event.as_bytes().as_slice())
             .bind(id.as_bytes().as_slice())
@@ -344,7 +341,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn names(&self, event: EventId, after: i64, limit: u32) -> Result<(Vec<Name>, Option<i64>)> {
-        let rows = sqlx::query("SELECT seq, id, name, digest, bytes FROM photos WHERE event = ? AND seq > ? AND digest IS NOT NULL ORDER BY seq LIMIT ?")
+        let rows = query("SELECT seq, id, name, digest, bytes FROM photos WHERE event = ? AND seq > ? AND digest IS NOT NULL ORDER BY seq LIMIT ?")
             .bind(event.as_bytes().as_slice())
             .bind(after)
             .bind(i64::from(limit))

@@ -3,6 +3,7 @@
 
 use findme_common::UploadId;
 
+use super::db::query;
 use super::{Result, Tx};
 
 /// What a token may upload; `None` is no limit.
@@ -24,26 +25,26 @@ impl Quota {
 
 /// Counts an upload of this length; whether the token may have it.
 pub(super) async fn take(tx: &mut Tx, token: i64, length: u64) -> Result<bool> {
-    let taken = sqlx::query(
+    let taken = query(
         "UPDATE photographer_tokens SET uploads = uploads + 1, bytes = bytes + ?2 WHERE id = ?1
              AND (max_uploads IS NULL OR uploads < max_uploads) AND (max_bytes IS NULL OR bytes + ?2 <= max_bytes)",
     )
     .bind(token)
     .bind(i64::try_from(length).unwrap_or(i64::MAX / 2))
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(taken.rows_affected() == 1)
 }
 
 /// Gives back what an upload took that is about to be forgotten, unless it became a photo.
 pub(super) async fn give_back(tx: &mut Tx, upload: UploadId) -> Result<()> {
-    sqlx::query(
+    query(
         "UPDATE photographer_tokens SET uploads = uploads - 1, bytes = bytes - forgotten.length
              FROM (SELECT token, length FROM uploads WHERE id = ? AND complete = 0) AS forgotten
              WHERE photographer_tokens.id = forgotten.token",
     )
     .bind(upload.as_bytes().as_slice())
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

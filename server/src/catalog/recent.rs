@@ -16,6 +16,7 @@ use findme_common::{Digest, EventId, PhotoId};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteOperation};
 
+use super::db::Pool;
 use super::{Catalog, Guest, Photo, Result};
 
 /// How late a change by another process may be noticed, at most.
@@ -158,7 +159,8 @@ impl Catalog {
     fn moment(&self) -> Option<Moment> {
         if self.recent.is_to_be_looked() {
             // Looked at when it is given back, see [`Recent::at_rest`]; one that is in use is given back anyway.
-            drop(self.writer.try_acquire());
+            let Pool::Sqlite(writer) = &self.writer;
+            drop(writer.try_acquire());
         }
         self.recent.moment()
     }

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use findme_common::protocol::LiveKind;
 use findme_common::{EventId, GuestId, PhotoId};
-use sqlx::Row;
 
-use super::{Catalog, GuestEnrolment, Result, guests, id_column, live, photos};
+use super::db::query;
+use super::{Catalog, GuestEnrolment, Result, Scope, guests, id_column, live, photos};
 
 /// Entries that are written in one transaction: uploads wait for it no longer than for a few photos.
 const AT_ONCE: usize = 2000;
@@ -36,7 +36,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn event_enrolments(&self, event: EventId, pack: &str) -> Result<Vec<GuestEnrolment>> {
-        let mut tx = self.readers.begin().await?;
+        let mut tx = self.begin_reading().await?;
         guests::enrolments_of_event(&mut tx, event, pack).await
     }
 
@@ -49,7 +49,7 @@ impl Catalog {
         let mut told = Told { shown: self.all_shown(event).await?, ..Told::default() };
         let sql =
             "SELECT guest, photo, kind FROM live WHERE event = ? AND guest IS NOT NULL AND kind IN ('you', 'maybe')";
-        for row in sqlx::query(sql).bind(id).fetch_all(&self.readers).await? {
+        for row in query(sql).bind(id).fetch_all(&self.readers).await? {
             let key = (id_column!(&row, "guest", GuestId)?, id_column!(&row, "photo", PhotoId)?);
             let kind = if row.try_get::<&str, _>("kind")? == "you" { LiveKind::You } else { LiveKind::Maybe };
             // «you» stays, whichever comes first.
@@ -60,7 +60,7 @@ impl Catalog {
         }
         let sql =
             "SELECT guest, id FROM verdicts JOIN photos ON photos.seq = verdicts.photo WHERE event = ? AND mine = 0";
-        for row in sqlx::query(sql).bind(id).fetch_all(&self.readers).await? {
+        for row in query(sql).bind(id).fetch_all(&self.readers).await? {
             told.denied.insert((id_column!(&row, "guest", GuestId)?, id_column!(&row, "id", PhotoId)?));
         }
         Ok(told)
@@ -74,16 +74,16 @@ impl Catalog {
     pub(crate) async fn tell_all(&self, event: EventId, found: &[(PhotoId, GuestId, LiveKind)]) -> Result<u64> {
         let mut told = 0;
         for part in found.chunks(AT_ONCE) {
-            let mut tx = self.begin().await?;
+            let mut tx = self.begin(Scope::Event(event)).await?;
             let mut there: HashMap<GuestId, bool> = HashMap::new();
             let mut seen: HashMap<PhotoId, bool> = HashMap::new();
             for &(photo, guest, kind) in part {
                 let enrolled = match there.get(&guest) {
                     Some(known) => *known,
                     None => {
-                        let row = sqlx::query("SELECT 1 FROM enrolments WHERE guest = ? LIMIT 1")
+                        let row = query("SELECT 1 FROM enrolments WHERE guest = ? LIMIT 1")
                             .bind(guest.as_bytes().as_slice())
-                            .fetch_optional(&mut *tx)
+                            .fetch_optional(&mut tx)
                             .await?;
                         *there.entry(guest).or_insert(row.is_some())
                     }
@@ -91,10 +91,10 @@ impl Catalog {
                 let shown = match seen.get(&photo) {
                     Some(known) => *known,
                     None => {
-                        let row = sqlx::query("SELECT seq FROM photos WHERE event = ? AND id = ?")
+                        let row = query("SELECT seq FROM photos WHERE event = ? AND id = ?")
                             .bind(event.as_bytes().as_slice())
                             .bind(photo.as_bytes().as_slice())
-                            .fetch_optional(&mut *tx)
+                            .fetch_optional(&mut tx)
                             .await?;
                         let shown = match row {
                             Some(row) => photos::is_shown(&mut tx, row.try_get("seq")?).await?,

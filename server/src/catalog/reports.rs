@@ -3,11 +3,11 @@
 
 use findme_common::protocol::{Report, Visibility};
 use findme_common::{EventId, GuestId, PhotoId};
-use sqlx::Row;
 
 use super::audit::{self, Actor};
 use super::curation::{set_visibility, visibility, withdraw};
-use super::{Catalog, Result, id_column, photos};
+use super::db::{Row, query};
+use super::{Catalog, Result, Scope, id_column, photos};
 use crate::clock::{now_ms, rfc3339};
 
 /// Reports that one guest may have open: enough for everybody who is in earnest, too few to empty a gallery.
@@ -38,11 +38,11 @@ impl Catalog {
         guest: GuestId,
         most_hidden: u32,
     ) -> Result<Reported> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Scope::Event(event)).await?;
         let Some((seq, Visibility::Shown)) = visibility(&mut tx, event, photo).await? else {
             return Ok(Reported::Down);
         };
-        let row = sqlx::query(
+        let row = query(
             "SELECT (SELECT COUNT(*) FROM reports WHERE event = ?1 AND guest = ?2 AND resolved_at IS NULL) AS open,
                     (SELECT COUNT(*) FROM reports WHERE photo = ?3 AND guest = ?2 AND resolved_at IS NULL) AS mine,
                     (SELECT COUNT(*) FROM reports WHERE photo = ?3 AND outcome = 'shown') AS looked_at,
@@ -51,7 +51,7 @@ impl Catalog {
         .bind(event.as_bytes().as_slice())
         .bind(guest.as_bytes().as_slice())
         .bind(seq)
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut tx)
         .await?;
         if row.try_get::<i64, _>("mine")? > 0 {
             return Ok(Reported::Queued);
@@ -59,12 +59,12 @@ impl Catalog {
         if row.try_get::<i64, _>("open")? >= MOST_OPEN {
             return Ok(Reported::TooMany);
         }
-        sqlx::query("INSERT INTO reports (event, photo, guest, reported_at) VALUES (?, ?, ?, ?)")
+        query("INSERT INTO reports (event, photo, guest, reported_at) VALUES (?, ?, ?, ?)")
             .bind(event.as_bytes().as_slice())
             .bind(seq)
             .bind(guest.as_bytes().as_slice())
             .bind(now_ms())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         let down =
             row.try_get::<i64, _>("looked_at")? == 0 && row.try_get::<i64, _>("hidden")? < i64::from(most_hidden);
@@ -83,14 +83,14 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn reports(&self, event: EventId) -> Result<Vec<Report>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT photos.id, name, reported_at, visibility = 'reported' AS hidden FROM reports JOIN photos ON photos.seq = reports.photo
              WHERE reports.event = ? AND resolved_at IS NULL ORDER BY reports.id LIMIT 1000",
         )
         .bind(event.as_bytes().as_slice())
         .fetch_all(&self.readers)
         .await?;
-        let report = |row: &sqlx::sqlite::SqliteRow| {
+        let report = |row: &Row| {
             Ok(Report {
                 photo: id_column!(row, "id", PhotoId)?,
                 name: row.try_get("name")?,

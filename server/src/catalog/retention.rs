@@ -1,10 +1,10 @@
 //! What has to go because its time has come, and that it goes.
 
 use findme_common::EventId;
-use sqlx::Row;
 
 use super::audit::{self, Actor};
-use super::{Catalog, Result, id_column};
+use super::db::query;
+use super::{Catalog, Result, Scope, id_column};
 
 /// Events of which something is due.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn due(&self, now: i64) -> Result<Due> {
         let list = async |sql: &'static str| {
-            let rows = sqlx::query(sql).bind(now).fetch_all(&self.readers).await?;
+            let rows = query(sql).bind(now).fetch_all(&self.readers).await?;
             rows.iter().map(|row| id_column!(row, "id", EventId)).collect::<Result<Vec<_>>>()
         };
         Ok(Due {
@@ -37,7 +37,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn erasures_pending(&self, now: i64) -> Result<u64> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT (SELECT COUNT(*) FROM events WHERE photos_until <= ?1 OR faces_until <= ?1 AND faces_erased_at IS NULL)
                   + (SELECT COUNT(*) FROM tombstones WHERE swept = 0)",
         )
@@ -52,7 +52,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn switch_faces_off(&self, event: EventId) -> Result<()> {
-        sqlx::query("UPDATE events SET policy = 'off', version = version + 1 WHERE id = ?")
+        query("UPDATE events SET policy = 'off', version = version + 1 WHERE id = ?")
             .bind(event.as_bytes().as_slice())
             .execute(&self.writer)
             .await?;
@@ -65,35 +65,35 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn erase_faces(&self, event: EventId, now: i64) -> Result<u64> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Scope::Event(event)).await?;
         let mut vectors = 0;
         for sql in [
             "DELETE FROM faces WHERE event = ?",
             "DELETE FROM suppressions WHERE event = ?",
             "DELETE FROM enrolments WHERE guest IN (SELECT id FROM guests WHERE event = ?)",
         ] {
-            vectors += sqlx::query(sql).bind(event.as_bytes().as_slice()).execute(&mut *tx).await?.rows_affected();
+            vectors += query(sql).bind(event.as_bytes().as_slice()).execute(&mut tx).await?.rows_affected();
         }
-        sqlx::query("DELETE FROM verdicts WHERE guest IN (SELECT id FROM guests WHERE event = ?)")
+        query("DELETE FROM verdicts WHERE guest IN (SELECT id FROM guests WHERE event = ?)")
             .bind(event.as_bytes().as_slice())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
-        sqlx::query("DELETE FROM live WHERE event = ? AND guest IS NOT NULL")
+        query("DELETE FROM live WHERE event = ? AND guest IS NOT NULL")
             .bind(event.as_bytes().as_slice())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
-        sqlx::query(
+        query(
             "UPDATE events SET policy = 'off', faces_erased_at = ?, face_epoch = face_epoch + 1, version = version + 1
              WHERE id = ?",
         )
         .bind(now)
         .bind(event.as_bytes().as_slice())
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await?;
         // Photos that waited for models wait no more: they are indexed without faces.
-        sqlx::query("UPDATE jobs SET waiting = 0 WHERE event = ? AND waiting = 1")
+        query("UPDATE jobs SET waiting = 0 WHERE event = ? AND waiting = 1")
             .bind(event.as_bytes().as_slice())
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         audit::record(&mut tx, event, Actor::Server, "faces-erased", vectors).await?;
         tx.commit().await?;
@@ -104,7 +104,7 @@ impl Catalog {
     /// Actions that were written down about an event, oldest first.
     #[cfg(test)]
     pub(crate) async fn audited(&self, event: EventId) -> Result<Vec<(String, String, i64)>> {
-        let rows = sqlx::query("SELECT actor, action, count FROM audit WHERE event = ? ORDER BY id")
+        let rows = query("SELECT actor, action, count FROM audit WHERE event = ? ORDER BY id")
             .bind(event.as_bytes().as_slice())
             .fetch_all(&self.readers)
             .await?;

@@ -1,8 +1,8 @@
 //! Whether somebody who was let in may stay: sessions and tokens end, events close and go, whoever does it.
 
 use findme_common::GuestId;
-use sqlx::Row;
 
+use super::db::query;
 use super::guests::SESSION_MS;
 use super::{Catalog, Result};
 use crate::clock::now_ms;
@@ -32,7 +32,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn standing(&self) -> Result<i64> {
-        Ok(sqlx::query("SELECT changes FROM standing").fetch_one(&self.readers).await?.try_get(0)?)
+        Ok(query("SELECT changes FROM standing").fetch_one(&self.readers).await?.try_get(0)?)
     }
 
     /// What somebody is let in under now; `None` when they are not any more.
@@ -41,13 +41,13 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn standing_of(&self, who: Listens) -> Result<Option<Standing>> {
         let row = match who {
-            Listens::Machine(token) => sqlx::query(
+            Listens::Machine(token) => query(
                 "SELECT closed_at IS NOT NULL AS closed, gallery_open, NULL AS erased_at
                  FROM photographer_tokens t JOIN events e ON e.id = t.event
                  WHERE t.id = ? AND revoked_at IS NULL AND deleting_at IS NULL",
             )
             .bind(token),
-            Listens::Guest(guest) => sqlx::query(
+            Listens::Guest(guest) => query(
                 "SELECT closed_at IS NOT NULL AS closed, gallery_open, erased_at
                  FROM guests g JOIN events e ON e.id = g.event
                  WHERE g.id = ? AND deleting_at IS NULL AND g.created_at > ?",

@@ -6,11 +6,10 @@
 
 use findme_common::protocol::{FaceBox, SuppressionItem, SuppressionState};
 use findme_common::{EventId, GuestId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
 use super::audit::{self, Actor};
-use super::{Catalog, CatalogError, Claim, FindUnwanted, NewFace, Result, id_column, jobs, photos};
+use super::db::{Row, Tx, query};
+use super::{Catalog, CatalogError, Claim, FindUnwanted, NewFace, Result, Scope, id_column, jobs, photos};
 use crate::clock::{now_ms, rfc3339};
 
 /// Vectors that one suppression carries over to a pack: more say little more of one face, and each is compared with every
@@ -59,17 +58,15 @@ pub(crate) struct DueVector {
     pub(crate) vector: Vec<u8>,
 }
 
-type Tx = Transaction<'static, Sqlite>;
-
 /// The event's active suppressions with their vectors of a pack, as they stand in this transaction.
 async fn of_event(tx: &mut Tx, event: EventId, pack: &str) -> Result<Vec<Suppressed>> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT s.id, v.vector FROM suppressions s LEFT JOIN suppression_vectors v ON v.suppression = s.id AND v.pack = ?
          WHERE s.event = ? AND s.state = 'active' ORDER BY s.id",
     )
     .bind(pack)
     .bind(event.as_bytes().as_slice())
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     let mut all: Vec<Suppressed> = Vec::new();
     for row in &rows {
@@ -118,17 +115,17 @@ pub(super) async fn drop_unwanted(
 
 /// Where active suppressions have dropped faces of a photo.
 async fn places(tx: &mut Tx, photo: i64) -> Result<Vec<(i64, FaceBox)>> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT suppression, x, y, width, height FROM suppressed_faces f JOIN suppressions s ON s.id = f.suppression
          WHERE photo = ? AND state = 'active'",
     )
     .bind(photo)
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     rows.iter().map(|row| Ok((row.try_get("suppression")?, area(row)?))).collect()
 }
 
-fn area(row: &SqliteRow) -> Result<FaceBox> {
+fn area(row: &Row) -> Result<FaceBox> {
     Ok(FaceBox {
         x: row.try_get("x")?,
         y: row.try_get("y")?,
@@ -148,21 +145,21 @@ fn same_place(one: &FaceBox, other: &FaceBox) -> bool {
 }
 
 async fn remember(tx: &mut Tx, suppression: i64, photo: i64, area: &FaceBox) -> Result<()> {
-    sqlx::query("INSERT INTO suppressed_faces (suppression, photo, x, y, width, height) VALUES (?, ?, ?, ?, ?, ?)")
+    query("INSERT INTO suppressed_faces (suppression, photo, x, y, width, height) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(suppression)
         .bind(photo)
         .bind(area.x)
         .bind(area.y)
         .bind(area.width)
         .bind(area.height)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     Ok(())
 }
 
 /// Keeps the vector of a face that was known by its place, where its pack has none of the guest's own picture.
 async fn carry_over(tx: &mut Tx, suppression: i64, face: &NewFace) -> Result<()> {
-    sqlx::query(
+    query(
         "INSERT INTO suppression_vectors (suppression, pack, vector, carried) SELECT ?1, ?2, ?3, 1
          WHERE NOT EXISTS (SELECT 1 FROM suppression_vectors WHERE suppression = ?1 AND pack = ?2 AND carried = 0)
            AND (SELECT COUNT(*) FROM suppression_vectors WHERE suppression = ?1 AND pack = ?2) < ?4",
@@ -171,7 +168,7 @@ async fn carry_over(tx: &mut Tx, suppression: i64, face: &NewFace) -> Result<()>
     .bind(&face.pack)
     .bind(&face.vector)
     .bind(MOST_CARRIED)
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
@@ -179,17 +176,17 @@ async fn carry_over(tx: &mut Tx, suppression: i64, face: &NewFace) -> Result<()>
 /// Ends suppressions: the photos in which they dropped faces are looked at again.
 async fn end(tx: &mut Tx, event: EventId, ids: &[i64]) -> Result<()> {
     for id in ids {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT DISTINCT photo FROM suppressed_faces f JOIN photos p ON p.seq = f.photo
              WHERE suppression = ? AND (digest IS NOT NULL OR has_preview = 1)",
         )
         .bind(id)
-        .fetch_all(&mut **tx)
+        .fetch_all(&mut *tx)
         .await?;
         for row in &rows {
             jobs::enqueue(tx, event, row.try_get(0)?).await?;
         }
-        sqlx::query("DELETE FROM suppressions WHERE id = ?").bind(id).execute(&mut **tx).await?;
+        query("DELETE FROM suppressions WHERE id = ?").bind(id).execute(&mut *tx).await?;
     }
     Ok(())
 }
@@ -201,16 +198,16 @@ async fn forget_enrolments(tx: &mut Tx, guest: GuestId) -> Result<()> {
         "DELETE FROM verdicts WHERE guest = ?",
         "DELETE FROM live WHERE guest = ?",
     ] {
-        sqlx::query(sql).bind(guest.as_bytes().as_slice()).execute(&mut **tx).await?;
+        query(sql).bind(guest.as_bytes().as_slice()).execute(&mut *tx).await?;
     }
     Ok(())
 }
 
 async fn ids_of(tx: &mut Tx, guest: GuestId, held_only: bool) -> Result<Vec<i64>> {
-    let rows = sqlx::query("SELECT id FROM suppressions WHERE guest = ? AND (state = 'held' OR ? = 0)")
+    let rows = query("SELECT id FROM suppressions WHERE guest = ? AND (state = 'held' OR ? = 0)")
         .bind(guest.as_bytes().as_slice())
         .bind(held_only)
-        .fetch_all(&mut **tx)
+        .fetch_all(&mut *tx)
         .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
@@ -230,13 +227,13 @@ impl Catalog {
         agreed: Agreed<'_>,
         state: SuppressionState,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let event = sqlx::query(
+        let mut tx = self.begin(Scope::EventOf(guest)).await?;
+        let event = query(
             "SELECT event FROM consents JOIN guests ON guests.id = guest JOIN events ON events.id = event
              WHERE guest = ? AND purpose = 'never' AND policy <> 'off' LIMIT 1",
         )
         .bind(guest.as_bytes().as_slice())
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut tx)
         .await?;
         let Some(event) = event else { return Ok(false) };
         let event = id_column!(&event, "event", EventId)?;
@@ -247,7 +244,7 @@ impl Catalog {
         if !held {
             forget_enrolments(&mut tx, guest).await?;
         }
-        let row = sqlx::query(
+        let row = query(
             "INSERT INTO suppressions (event, guest, state, text, language, given_at) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
         )
         .bind(event.as_bytes().as_slice())
@@ -256,13 +253,13 @@ impl Catalog {
         .bind(agreed.text)
         .bind(agreed.language)
         .bind(now_ms())
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut tx)
         .await?;
-        sqlx::query("INSERT INTO suppression_vectors (suppression, pack, vector) VALUES (?, ?, ?)")
+        query("INSERT INTO suppression_vectors (suppression, pack, vector) VALUES (?, ?, ?)")
             .bind(row.try_get::<i64, _>(0)?)
             .bind(pack)
             .bind(vector)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         let action = if held { "never-match-held" } else { "never-match" };
         audit::record(&mut tx, event, Actor::Guest, action, 1).await?;
@@ -280,7 +277,7 @@ impl Catalog {
         guest: GuestId,
         pack: &str,
     ) -> Result<Vec<Vec<u8>>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT vector FROM enrolments JOIN guests ON guests.id = guest WHERE event = ? AND guest <> ? AND pack = ?",
         )
         .bind(event.as_bytes().as_slice())
@@ -296,14 +293,14 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn due_vectors(&self, pack: &str) -> Result<Vec<DueVector>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT v.id, suppression, event, vector FROM suppression_vectors v JOIN suppressions s ON s.id = suppression
              WHERE applied = 0 AND state = 'active' AND pack = ? LIMIT 100",
         )
         .bind(pack)
         .fetch_all(&self.readers)
         .await?;
-        let due = |row: &SqliteRow| {
+        let due = |row: &Row| {
             Ok(DueVector {
                 id: row.try_get("id")?,
                 suppression: row.try_get("suppression")?,
@@ -320,29 +317,29 @@ impl Catalog {
     /// When the catalogue cannot be written; then nothing is.
     pub(crate) async fn apply_vector(&self, due: &DueVector, faces: &[i64]) -> Result<()> {
         let list = serde_json::to_string(faces).map_err(|_| CatalogError::Damaged("faces cannot be listed"))?;
-        let mut tx = self.begin().await?;
-        let applied = sqlx::query("UPDATE suppression_vectors SET applied = 1 WHERE id = ? AND applied = 0")
+        let mut tx = self.begin(Scope::Event(due.event)).await?;
+        let applied = query("UPDATE suppression_vectors SET applied = 1 WHERE id = ? AND applied = 0")
             .bind(due.id)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         if applied.rows_affected() == 0 {
             return Ok(()); // another process did it, or it was lifted
         }
-        let gone = sqlx::query(
+        let gone = query(
             "DELETE FROM faces WHERE event = ? AND id IN (SELECT value FROM json_each(?))
              RETURNING photo, x, y, width, height",
         )
         .bind(due.event.as_bytes().as_slice())
         .bind(list)
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut tx)
         .await?;
         for row in &gone {
             remember(&mut tx, due.suppression, row.try_get("photo")?, &area(row)?).await?;
         }
         if !gone.is_empty() {
-            sqlx::query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
+            query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
                 .bind(due.event.as_bytes().as_slice())
-                .execute(&mut *tx)
+                .execute(&mut tx)
                 .await?;
             photos::bump(&mut tx, due.event).await?;
         }
@@ -357,7 +354,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn lift_suppression(&self, event: EventId, guest: GuestId) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Scope::Event(event)).await?;
         let all = ids_of(&mut tx, guest, false).await?;
         self.lift(tx, event, &all, Actor::Guest).await
     }
@@ -367,11 +364,11 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn lift_suppression_of(&self, event: EventId, id: i64) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let found = sqlx::query("SELECT id FROM suppressions WHERE event = ? AND id = ?")
+        let mut tx = self.begin(Scope::Event(event)).await?;
+        let found = query("SELECT id FROM suppressions WHERE event = ? AND id = ?")
             .bind(event.as_bytes().as_slice())
             .bind(id)
-            .fetch_optional(&mut *tx)
+            .fetch_optional(&mut tx)
             .await?;
         self.lift(tx, event, found.map(|_| id).as_slice(), Actor::Operator).await
     }
@@ -393,10 +390,10 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn confirm_suppression(&self, event: EventId, id: i64) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Scope::Event(event)).await?;
         let sql =
             "UPDATE suppressions SET state = 'active' WHERE event = ? AND id = ? AND state = 'held' RETURNING guest";
-        let row = sqlx::query(sql).bind(event.as_bytes().as_slice()).bind(id).fetch_optional(&mut *tx).await?;
+        let row = query(sql).bind(event.as_bytes().as_slice()).bind(id).fetch_optional(&mut tx).await?;
         let Some(row) = row else { return Ok(false) };
         if row.try_get::<Option<Vec<u8>>, _>("guest")?.is_some() {
             forget_enrolments(&mut tx, id_column!(&row, "guest", GuestId)?).await?;
@@ -412,13 +409,13 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn suppressions(&self, event: EventId) -> Result<Vec<SuppressionItem>> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT id, state, given_at, guest IS NOT NULL AS by_session FROM suppressions WHERE event = ? ORDER BY id",
         )
         .bind(event.as_bytes().as_slice())
         .fetch_all(&self.readers)
         .await?;
-        let item = |row: &SqliteRow| {
+        let item = |row: &Row| {
             Ok(SuppressionItem {
                 id: row.try_get("id")?,
                 given_at: rfc3339(row.try_get("given_at")?),
@@ -434,7 +431,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn suppression_of(&self, guest: GuestId) -> Result<Option<SuppressionState>> {
-        let row = sqlx::query("SELECT state FROM suppressions WHERE guest = ? ORDER BY state LIMIT 1")
+        let row = query("SELECT state FROM suppressions WHERE guest = ? ORDER BY state LIMIT 1")
             .bind(guest.as_bytes().as_slice())
             .fetch_optional(&self.readers)
             .await?;

@@ -83,11 +83,11 @@ impl World {
     }
 
     async fn sql(&self, statement: &'static str) {
-        sqlx::query(statement).execute(&self.catalog.writer).await.unwrap();
+        query(statement).execute(&self.catalog.writer).await.unwrap();
     }
 
     async fn number(&self, statement: &'static str) -> i64 {
-        sqlx::query(statement).fetch_one(&self.catalog.readers).await.unwrap().try_get(0).unwrap()
+        query(statement).fetch_one(&self.catalog.readers).await.unwrap().try_get(0).unwrap()
     }
 
     async fn state_of(&self, photo: PhotoId) -> (PhotoState, Option<String>) {

@@ -1,9 +1,9 @@
 //! The live log does not grow for ever: old entries go, and who would have needed them is told to begin anew.
 
 use findme_common::EventId;
-use sqlx::Row;
 
-use super::{Catalog, CatalogError, Result};
+use super::db::query;
+use super::{Catalog, CatalogError, Result, Scope};
 
 /// Entries that go in one transaction: uploads do not wait for longer.
 const BATCH: i64 = 5_000;
@@ -31,7 +31,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read or the event is gone.
     pub(crate) async fn live_bounds(&self, event: EventId) -> Result<LiveBounds> {
-        let row = sqlx::query("SELECT live_start, live_end FROM events WHERE id = ?")
+        let row = query("SELECT live_start, live_end FROM events WHERE id = ?")
             .bind(event.as_bytes().as_slice())
             .fetch_optional(&self.readers)
             .await?
@@ -44,7 +44,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn trim_live(&self, before: i64) -> Result<bool> {
-        let oldest = sqlx::query("SELECT seq, at FROM live ORDER BY seq LIMIT ?").bind(BATCH);
+        let oldest = query("SELECT seq, at FROM live ORDER BY seq LIMIT ?").bind(BATCH);
         let oldest = oldest.fetch_all(&self.readers).await?;
         let mut last = None;
         for row in &oldest {
@@ -55,14 +55,14 @@ impl Catalog {
             last = Some(row.try_get::<i64, _>("seq")?);
         }
         let Some(last) = last else { return Ok(false) };
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Scope::Everything).await?;
         for sql in [
             "UPDATE events SET live_start = dropped.number
              FROM (SELECT event, MAX(number) AS number FROM live WHERE seq <= ? GROUP BY event) AS dropped
              WHERE id = dropped.event",
             "DELETE FROM live WHERE seq <= ?",
         ] {
-            sqlx::query(sql).bind(last).execute(&mut *tx).await?;
+            query(sql).bind(last).execute(&mut tx).await?;
         }
         tx.commit().await?;
         Ok(oldest.len() as i64 == BATCH)

@@ -1,11 +1,9 @@
 //! What `check`, `backup` and `restore` ask of the catalogue, and how it is put right.
 
 use findme_common::{Digest, EventId, PhotoId};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
-use super::writer::Tx;
-use super::{Catalog, Result, digest, id_column};
+use super::db::{Row, Tx, query};
+use super::{Catalog, Result, Scope, digest, id_column};
 use crate::clock::now_ms;
 use crate::store::Rendition;
 
@@ -30,7 +28,7 @@ const PROMISED: &str = "SELECT p.seq, p.event, p.id, p.digest, p.bytes, p.has_pr
         u.digest AS preview_digest, u.length AS preview_length
     FROM photos p LEFT JOIN uploads u ON u.event = p.event AND u.photo = p.id AND u.kind = 'preview' AND u.complete = 1";
 
-fn promised(row: &SqliteRow) -> Result<Promised> {
+fn promised(row: &Row) -> Result<Promised> {
     let pair = |digests: &str, lengths: &str| -> Result<Option<(Digest, u64)>> {
         let sum = row.try_get::<Option<Vec<u8>>, _>(digests)?.map(digest).transpose()?;
         let length = row.try_get::<Option<i64>, _>(lengths)?;
@@ -67,13 +65,13 @@ impl Catalog {
     /// When the catalogue cannot be read at all.
     pub(crate) async fn damages(&self) -> Result<Vec<String>> {
         let mut found = Vec::new();
-        for row in sqlx::query("PRAGMA integrity_check(20)").fetch_all(&self.readers).await? {
+        for row in query("PRAGMA integrity_check(20)").fetch_all(&self.readers).await? {
             let line: String = row.try_get(0)?;
             if line != "ok" {
                 found.push(line);
             }
         }
-        for row in sqlx::query("PRAGMA foreign_key_check").fetch_all(&self.readers).await?.iter().take(20) {
+        for row in query("PRAGMA foreign_key_check").fetch_all(&self.readers).await?.iter().take(20) {
             let table: String = row.try_get(0)?;
             found.push(format!("a row of {table} refers to nothing"));
         }
@@ -85,7 +83,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn keyed_events(&self) -> Result<Vec<EventId>> {
-        let rows = sqlx::query("SELECT id FROM events WHERE policy <> 'off' AND faces_erased_at IS NULL")
+        let rows = query("SELECT id FROM events WHERE policy <> 'off' AND faces_erased_at IS NULL")
             .fetch_all(&self.readers)
             .await?;
         rows.iter().map(|row| id_column!(row, "id", EventId)).collect()
@@ -99,7 +97,7 @@ impl Catalog {
     /// When the catalogue cannot be written.
     pub(crate) async fn begin_deletion(&self, event: EventId) -> Result<()> {
         let now = now_ms();
-        sqlx::query(
+        query(
             "UPDATE events SET policy = 'off', gallery_open = 0, closed_at = COALESCE(closed_at, ?),
                  faces_erased_at = COALESCE(faces_erased_at, ?), photos_until = MIN(COALESCE(photos_until, ?), ?),
                  deleting_at = COALESCE(deleting_at, ?), version = version + 1
@@ -122,7 +120,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn promises(&self, after: i64, limit: i64) -> Result<Vec<Promised>> {
         let sql = format!("{PROMISED} WHERE p.seq > ? ORDER BY p.seq LIMIT ?");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(after).bind(limit).fetch_all(&self.readers).await?;
+        let rows = query(sqlx::AssertSqlSafe(sql)).bind(after).bind(limit).fetch_all(&self.readers).await?;
         rows.iter().map(promised).collect()
     }
 
@@ -131,7 +129,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn promise(&self, event: EventId, photo: PhotoId) -> Result<Option<Promised>> {
-        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{PROMISED} WHERE p.event = ? AND p.id = ?")))
+        let row = query(sqlx::AssertSqlSafe(format!("{PROMISED} WHERE p.event = ? AND p.id = ?")))
             .bind(event.as_bytes().as_slice())
             .bind(photo.as_bytes().as_slice())
             .fetch_optional(&self.readers)
@@ -144,7 +142,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn totals(&self) -> Result<(u64, u64)> {
-        let row = sqlx::query("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM photos").fetch_one(&self.readers).await?;
+        let row = query("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM photos").fetch_one(&self.readers).await?;
         Ok((row.try_get::<i64, _>(0)?.unsigned_abs(), row.try_get::<i64, _>(1)?.unsigned_abs()))
     }
 
@@ -154,7 +152,7 @@ impl Catalog {
     /// When the catalogue cannot be written.
     pub(crate) async fn adopt(&self, event: EventId, photo: PhotoId, stored: Digest, bytes: u64) -> Result<()> {
         let adopt = async move |tx: &mut Tx| {
-            let row = sqlx::query(
+            let row = query(
                 "INSERT INTO photos (event, id, name, accepted_at, digest, bytes, visibility)
                  VALUES (?, ?, ?, ?, ?, ?, 'held') ON CONFLICT (event, id) DO UPDATE SET digest = excluded.digest,
                      bytes = excluded.bytes, state = 'received', reason = NULL WHERE photos.digest IS NULL RETURNING seq",
@@ -165,14 +163,14 @@ impl Catalog {
             .bind(now_ms())
             .bind(stored.as_bytes().as_slice())
             .bind(bytes as i64)
-            .fetch_optional(&mut **tx)
+            .fetch_optional(&mut *tx)
             .await?;
             if let Some(row) = row {
                 super::jobs::enqueue(tx, event, row.try_get(0)?).await?;
             }
             super::photos::bump(tx, event).await
         };
-        self.writer_task.write(move |tx| Box::pin(async move { adopt(tx).await })).await
+        self.writer_task.write(Scope::Event(event), move |tx| Box::pin(async move { adopt(tx).await })).await
     }
 
     /// Records that a file of a photo is lost: its upload is free and its photo waits for it again, so that it is taken
@@ -194,14 +192,14 @@ impl Catalog {
                 "DELETE FROM jobs WHERE photo = (SELECT seq FROM photos WHERE event = ?1 AND id = ?2 AND digest IS NULL
                                                    AND has_preview = 0)",
             ] {
-                let query = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned()));
+                let query = query(sqlx::AssertSqlSafe(sql.to_owned()));
                 let query = query.bind(event.as_bytes().as_slice()).bind(photo.as_bytes().as_slice());
                 let query = if sql.contains("?3") { query.bind(kind) } else { query };
-                query.execute(&mut **tx).await?;
+                query.execute(&mut *tx).await?;
             }
             super::photos::bump(tx, event).await
         };
-        self.writer_task.write(move |tx| Box::pin(async move { lose(tx).await })).await
+        self.writer_task.write(Scope::Event(event), move |tx| Box::pin(async move { lose(tx).await })).await
     }
 
     /// Makes a job for one photo.
@@ -209,7 +207,9 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn index_again(&self, event: EventId, seq: i64) -> Result<()> {
-        self.writer_task.write(move |tx| Box::pin(async move { super::jobs::enqueue(tx, event, seq).await })).await
+        self.writer_task
+            .write(Scope::Event(event), move |tx| Box::pin(async move { super::jobs::enqueue(tx, event, seq).await }))
+            .await
     }
 
     /// Drops everything that was sealed with a key that is gone, and makes a job for every photo of the event. How many
@@ -231,14 +231,14 @@ impl Catalog {
                 "INSERT INTO jobs (photo, event) SELECT seq, event FROM photos
                  WHERE event = ? AND (digest IS NOT NULL OR has_preview = 1)",
             ] {
-                let done = sqlx::query(sql).bind(event.as_bytes().as_slice()).execute(&mut **tx).await?;
+                let done = query(sql).bind(event.as_bytes().as_slice()).execute(&mut *tx).await?;
                 if sql.contains("enrolments") {
                     enrolled = done.rows_affected();
                 }
             }
             Ok(enrolled)
         };
-        self.writer_task.write(move |tx| Box::pin(async move { anew(tx).await })).await
+        self.writer_task.write(Scope::Event(event), move |tx| Box::pin(async move { anew(tx).await })).await
     }
 
     /// Records that no photo has derivatives: a restored folder begins without them.
@@ -246,7 +246,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written.
     pub(crate) async fn forget_derivatives(&self) -> Result<()> {
-        sqlx::query(
+        query(
             "UPDATE photos SET width = NULL, height = NULL, state = 'received', reason = NULL
              WHERE digest IS NOT NULL OR has_preview = 1",
         )
@@ -260,7 +260,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn schema(&self) -> Result<i64> {
-        let row = sqlx::query("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&self.readers).await?;
+        let row = query("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&self.readers).await?;
         Ok(row.try_get(0)?)
     }
 
@@ -269,7 +269,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn facts(&self) -> Result<(Vec<EventFacts>, Vec<(String, i64)>)> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT e.closed_at IS NOT NULL AS closed,
                 (SELECT COUNT(*) FROM photos WHERE event = e.id AND state = 'received') AS received,
                 (SELECT COUNT(*) FROM photos WHERE event = e.id AND state = 'indexed') AS indexed,
@@ -297,7 +297,7 @@ impl Catalog {
             })
         });
         let events = events.collect::<Result<_>>()?;
-        let reasons = sqlx::query(
+        let reasons = query(
             "SELECT word, COUNT(*) AS n FROM (SELECT reason AS word FROM photos WHERE state = 'failed'
              UNION ALL SELECT trouble FROM jobs) WHERE word IS NOT NULL GROUP BY word ORDER BY word",
         )

@@ -2,11 +2,9 @@
 
 use findme_common::protocol::{Kind, LiveKind};
 use findme_common::{Digest, EventId, PhotoId, UploadId};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
-use super::writer::Tx;
-use super::{Audience, Catalog, Result, digest, id_column, versions, word};
+use super::db::{Row, Tx, query};
+use super::{Audience, Catalog, Result, Scope, digest, id_column, versions, word};
 use crate::clock::now_ms;
 
 /// What an upload begins with.
@@ -62,7 +60,7 @@ pub(crate) enum Accepted {
     QuotaExceeded,
 }
 
-fn upload_of(row: &SqliteRow) -> Result<UploadRow> {
+fn upload_of(row: &Row) -> Result<UploadRow> {
     let new = NewUpload {
         event: id_column!(row, "event", EventId)?,
         photo: id_column!(row, "photo", PhotoId)?,
@@ -94,7 +92,9 @@ impl Catalog {
     /// When the catalogue cannot be written.
     pub(crate) async fn create_upload(&self, id: UploadId, new: &NewUpload) -> Result<Accepted> {
         let new = new.clone();
-        self.writer_task.write(move |tx| Box::pin(async move { create(tx, id, &new).await })).await
+        self.writer_task
+            .write(Scope::Event(new.event), move |tx| Box::pin(async move { create(tx, id, &new).await }))
+            .await
     }
 
     /// One upload of an event.
@@ -102,7 +102,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn upload(&self, event: EventId, id: UploadId) -> Result<Option<UploadRow>> {
-        let row = sqlx::query("SELECT * FROM uploads WHERE id = ? AND event = ?")
+        let row = query("SELECT * FROM uploads WHERE id = ? AND event = ?")
             .bind(id.as_bytes().as_slice())
             .bind(event.as_bytes().as_slice())
             .fetch_optional(&self.readers)
@@ -115,7 +115,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn unfinished_uploads(&self) -> Result<Vec<UploadRow>> {
-        let rows = sqlx::query("SELECT * FROM uploads WHERE complete = 0").fetch_all(&self.readers).await?;
+        let rows = query("SELECT * FROM uploads WHERE complete = 0").fetch_all(&self.readers).await?;
         rows.iter().map(upload_of).collect()
     }
 
@@ -125,15 +125,15 @@ impl Catalog {
     /// When the catalogue cannot be written.
     pub(crate) async fn set_offset(&self, id: UploadId, offset: u64) -> Result<()> {
         let set = async move |tx: &mut Tx| {
-            sqlx::query("UPDATE uploads SET offset = ?, touched_at = ? WHERE id = ? AND complete = 0")
+            query("UPDATE uploads SET offset = ?, touched_at = ? WHERE id = ? AND complete = 0")
                 .bind(offset as i64)
                 .bind(now_ms())
                 .bind(id.as_bytes().as_slice())
-                .execute(&mut **tx)
+                .execute(&mut *tx)
                 .await?;
             Ok(())
         };
-        self.writer_task.write(move |tx| Box::pin(async move { set(tx).await })).await
+        self.writer_task.write(Scope::Nothing, move |tx| Box::pin(async move { set(tx).await })).await
     }
 
     /// Forgets an upload. Its photo, if it became one, stays.
@@ -143,10 +143,10 @@ impl Catalog {
     pub(crate) async fn delete_upload(&self, id: UploadId) -> Result<()> {
         let forget = async move |tx: &mut Tx| {
             super::quota::give_back(tx, id).await?;
-            sqlx::query("DELETE FROM uploads WHERE id = ?").bind(id.as_bytes().as_slice()).execute(&mut **tx).await?;
+            query("DELETE FROM uploads WHERE id = ?").bind(id.as_bytes().as_slice()).execute(&mut *tx).await?;
             Ok(())
         };
-        self.writer_task.write(move |tx| Box::pin(async move { forget(tx).await })).await
+        self.writer_task.write(Scope::Nothing, move |tx| Box::pin(async move { forget(tx).await })).await
     }
 
     /// Makes the upload a photo: upload complete, photo row, index job, all in one transaction. The caller has verified
@@ -156,21 +156,25 @@ impl Catalog {
     /// When the catalogue cannot be written; then nothing is.
     pub(crate) async fn finish_upload(&self, upload: &UploadRow, stored: &Digest) -> Result<()> {
         let (upload, stored) = (upload.clone(), *stored);
-        self.writer_task.write(move |tx| Box::pin(async move { finish(tx, &upload, &stored).await })).await
+        self.writer_task
+            .write(Scope::Event(upload.new.event), move |tx| {
+                Box::pin(async move { finish(tx, &upload, &stored).await })
+            })
+            .await
     }
 }
 
 async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> {
-    let deleted = sqlx::query("SELECT 1 FROM tombstones WHERE event = ? AND photo = ?")
+    let deleted = query("SELECT 1 FROM tombstones WHERE event = ? AND photo = ?")
         .bind(new.event.as_bytes().as_slice())
         .bind(new.photo.as_bytes().as_slice())
-        .fetch_optional(&mut **tx)
+        .fetch_optional(&mut *tx)
         .await?;
     if deleted.is_some() {
         return Ok(Accepted::Deleted);
     }
     let now = now_ms();
-    let inserted = sqlx::query(
+    let inserted = query(
         "INSERT INTO uploads (id, event, photo, kind, length, digest, metadata, name, replaces, held, token, created_at, touched_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, photo, kind) DO NOTHING",
     )
@@ -187,19 +191,19 @@ async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> 
     .bind(new.token)
     .bind(now)
     .bind(now)
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     if let Some(token) = new.token.filter(|_| inserted.rows_affected() == 1)
         && !super::quota::take(tx, token, new.length).await?
     {
-        sqlx::query("DELETE FROM uploads WHERE id = ?").bind(id.as_bytes().as_slice()).execute(&mut **tx).await?;
+        query("DELETE FROM uploads WHERE id = ?").bind(id.as_bytes().as_slice()).execute(&mut *tx).await?;
         return Ok(Accepted::QuotaExceeded);
     }
-    let row = sqlx::query("SELECT * FROM uploads WHERE event = ? AND photo = ? AND kind = ?")
+    let row = query("SELECT * FROM uploads WHERE event = ? AND photo = ? AND kind = ?")
         .bind(new.event.as_bytes().as_slice())
         .bind(new.photo.as_bytes().as_slice())
         .bind(new.kind.as_str())
-        .fetch_one(&mut **tx)
+        .fetch_one(&mut *tx)
         .await?;
     let upload = upload_of(&row)?;
     if upload.new.length != new.length {
@@ -216,10 +220,10 @@ async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> 
 async fn declare_again(tx: &mut Tx, upload: UploadRow, old: PhotoId) -> Result<UploadRow> {
     let (event, photo) = (upload.new.event, upload.new.photo);
     if upload.new.replaces != Some(old) {
-        sqlx::query("UPDATE uploads SET replaces = ? WHERE id = ?")
+        query("UPDATE uploads SET replaces = ? WHERE id = ?")
             .bind(old.as_bytes().as_slice())
             .bind(upload.id.as_bytes().as_slice())
-            .execute(&mut **tx)
+            .execute(&mut *tx)
             .await?;
     }
     if upload.complete {
@@ -242,13 +246,13 @@ async fn declare(tx: &mut Tx, event: EventId, new: PhotoId, old: PhotoId) -> Res
 
 async fn finish(tx: &mut Tx, upload: &UploadRow, stored: &Digest) -> Result<()> {
     let new = &upload.new;
-    let done = sqlx::query(
+    let done = query(
         "UPDATE uploads SET complete = 1, offset = length, digest = ?, touched_at = ? WHERE id = ? AND complete = 0",
     )
     .bind(stored.as_bytes().as_slice())
     .bind(now_ms())
     .bind(upload.id.as_bytes().as_slice())
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
         return Ok(());
@@ -258,8 +262,8 @@ async fn finish(tx: &mut Tx, upload: &UploadRow, stored: &Digest) -> Result<()> 
         super::jobs::enqueue(tx, new.event, seq).await?;
     }
     // What it replaces may have been told after this request had read its row.
-    let row = sqlx::query("SELECT * FROM uploads WHERE id = ?").bind(upload.id.as_bytes().as_slice());
-    if let Some(old) = upload_of(&row.fetch_one(&mut **tx).await?)?.new.replaces {
+    let row = query("SELECT * FROM uploads WHERE id = ?").bind(upload.id.as_bytes().as_slice());
+    if let Some(old) = upload_of(&row.fetch_one(&mut *tx).await?)?.new.replaces {
         declare(tx, new.event, new.photo, old).await?;
     }
     if !known {
@@ -285,7 +289,7 @@ async fn upsert_photo(tx: &mut Tx, new: &NewUpload, stored: &Digest) -> Result<O
              RETURNING seq"
         }
     };
-    let mut query = sqlx::query(sql)
+    let mut query = query(sql)
         .bind(new.event.as_bytes().as_slice())
         .bind(new.photo.as_bytes().as_slice())
         .bind(&new.name)
@@ -294,5 +298,5 @@ async fn upsert_photo(tx: &mut Tx, new: &NewUpload, stored: &Digest) -> Result<O
     if new.kind == Kind::Original {
         query = query.bind(stored.as_bytes().as_slice()).bind(new.length as i64);
     }
-    Ok(query.fetch_optional(&mut **tx).await?.map(|row| row.try_get(0)).transpose()?)
+    Ok(query.fetch_optional(&mut *tx).await?.map(|row| row.try_get(0)).transpose()?)
 }

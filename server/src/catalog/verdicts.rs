@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use findme_common::{EventId, GuestId, PhotoId};
-use sqlx::Row;
 
-use super::{Catalog, Result, id_column};
+use super::db::query;
+use super::{Catalog, Result, Scope, id_column};
 use crate::clock::now_ms;
 
 /// Faces that are kept from photos, for each person of a session: more add little and cost a search each.
@@ -17,11 +17,10 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn verdicts(&self, guest: GuestId) -> Result<HashMap<PhotoId, bool>> {
-        let rows =
-            sqlx::query("SELECT id, mine FROM verdicts JOIN photos ON photos.seq = verdicts.photo WHERE guest = ?")
-                .bind(guest.as_bytes().as_slice())
-                .fetch_all(&self.readers)
-                .await?;
+        let rows = query("SELECT id, mine FROM verdicts JOIN photos ON photos.seq = verdicts.photo WHERE guest = ?")
+            .bind(guest.as_bytes().as_slice())
+            .fetch_all(&self.readers)
+            .await?;
         rows.iter().map(|row| Ok((id_column!(row, "id", PhotoId)?, row.try_get("mine")?))).collect()
     }
 
@@ -31,7 +30,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn verdict_tag(&self, guest: GuestId) -> Result<(i64, i64)> {
         let sql = "SELECT COUNT(*), COALESCE(SUM(given_at % 1000003 * (1 + mine)), 0) FROM verdicts WHERE guest = ?";
-        let row = sqlx::query(sql).bind(guest.as_bytes().as_slice()).fetch_one(&self.readers).await?;
+        let row = query(sql).bind(guest.as_bytes().as_slice()).fetch_one(&self.readers).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
 
@@ -48,14 +47,14 @@ impl Catalog {
         mine: Option<bool>,
         face: Option<(i64, u8)>,
     ) -> Result<bool> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin(Scope::Event(event)).await?;
         let (event, id, photo) =
             (event.as_bytes().as_slice(), guest.as_bytes().as_slice(), photo.as_bytes().as_slice());
-        let seq = sqlx::query("SELECT seq FROM photos WHERE event = ? AND id = ?").bind(event).bind(photo);
-        let Some(row) = seq.fetch_optional(&mut *tx).await? else { return Ok(false) };
+        let seq = query("SELECT seq FROM photos WHERE event = ? AND id = ?").bind(event).bind(photo);
+        let Some(row) = seq.fetch_optional(&mut tx).await? else { return Ok(false) };
         let seq: i64 = row.try_get(0)?;
-        let before = sqlx::query("SELECT mine FROM verdicts WHERE guest = ? AND photo = ?").bind(id).bind(seq);
-        let before: Option<bool> = before.fetch_optional(&mut *tx).await?.map(|row| row.try_get(0)).transpose()?;
+        let before = query("SELECT mine FROM verdicts WHERE guest = ? AND photo = ?").bind(id).bind(seq);
+        let before: Option<bool> = before.fetch_optional(&mut tx).await?.map(|row| row.try_get(0)).transpose()?;
         if before == mine {
             return Ok(false);
         }
@@ -63,25 +62,22 @@ impl Catalog {
             "DELETE FROM verdicts WHERE guest = ? AND photo = ?",
             "DELETE FROM enrolments WHERE guest = ? AND photo = ?",
         ] {
-            let key = if sql.contains("verdicts") {
-                sqlx::query(sql).bind(id).bind(seq)
-            } else {
-                sqlx::query(sql).bind(id).bind(photo)
-            };
-            key.execute(&mut *tx).await?;
+            let key =
+                if sql.contains("verdicts") { query(sql).bind(id).bind(seq) } else { query(sql).bind(id).bind(photo) };
+            key.execute(&mut tx).await?;
         }
         if let Some(mine) = mine {
-            sqlx::query("INSERT INTO verdicts (guest, photo, mine, given_at) VALUES (?, ?, ?, ?)")
+            query("INSERT INTO verdicts (guest, photo, mine, given_at) VALUES (?, ?, ?, ?)")
                 .bind(id)
                 .bind(seq)
                 .bind(mine)
                 .bind(now_ms())
-                .execute(&mut *tx)
+                .execute(&mut tx)
                 .await?;
         }
         if let (Some(true), Some((face, person))) = (mine, face) {
             // Only beside a selfie: whoever erased it meanwhile is not enrolled again by this.
-            sqlx::query(
+            query(
                 "INSERT INTO enrolments (guest, person, pack, vector, photo, created_at)
                  SELECT ?1, ?2, pack, vector, ?3, ?4 FROM faces WHERE id = ?5 AND event = ?6
                  AND EXISTS (SELECT 1 FROM enrolments WHERE guest = ?1 AND person = ?2 AND photo IS NULL)
@@ -94,7 +90,7 @@ impl Catalog {
             .bind(face)
             .bind(event)
             .bind(MOST_CONFIRMED)
-            .execute(&mut *tx)
+            .execute(&mut tx)
             .await?;
         }
         tx.commit().await?;

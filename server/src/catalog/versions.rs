@@ -11,9 +11,8 @@ use std::collections::BTreeMap;
 
 use findme_common::protocol::{LiveKind, Visibility};
 use findme_common::{EventId, PhotoId};
-use sqlx::Row;
 
-use super::writer::Tx;
+use super::db::{Tx, query};
 use super::{Audience, Result, curation, id_column, jobs, live, photos};
 
 /// Photos that guests see, each with its order of acceptance.
@@ -25,26 +24,26 @@ struct Place {
 }
 
 async fn place(tx: &mut Tx, event: EventId, photo: PhotoId) -> Result<Option<Place>> {
-    let row = sqlx::query("SELECT shot, rank FROM versions WHERE event = ? AND photo = ?")
+    let row = query("SELECT shot, rank FROM versions WHERE event = ? AND photo = ?")
         .bind(event.as_bytes().as_slice())
         .bind(photo.as_bytes().as_slice())
-        .fetch_optional(&mut **tx)
+        .fetch_optional(&mut *tx)
         .await?;
     row.map(|row| Ok(Place { shot: id_column!(&row, "shot", PhotoId)?, rank: row.try_get("rank")? })).transpose()
 }
 
 /// The photos of a shot, oldest version first.
 async fn members(tx: &mut Tx, event: EventId, shot: PhotoId) -> Result<Vec<PhotoId>> {
-    let rows = sqlx::query("SELECT photo FROM versions WHERE event = ? AND shot = ? ORDER BY rank")
+    let rows = query("SELECT photo FROM versions WHERE event = ? AND shot = ? ORDER BY rank")
         .bind(event.as_bytes().as_slice())
         .bind(shot.as_bytes().as_slice())
-        .fetch_all(&mut **tx)
+        .fetch_all(&mut *tx)
         .await?;
     rows.iter().map(|row| id_column!(row, "photo", PhotoId)).collect()
 }
 
 async fn put(tx: &mut Tx, event: EventId, photo: PhotoId, shot: PhotoId, rank: i64) -> Result<()> {
-    sqlx::query(
+    query(
         "INSERT INTO versions (event, photo, shot, rank) VALUES (?, ?, ?, ?)
          ON CONFLICT (event, photo) DO UPDATE SET shot = excluded.shot, rank = excluded.rank",
     )
@@ -52,7 +51,7 @@ async fn put(tx: &mut Tx, event: EventId, photo: PhotoId, shot: PhotoId, rank: i
     .bind(photo.as_bytes().as_slice())
     .bind(shot.as_bytes().as_slice())
     .bind(rank)
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
@@ -65,10 +64,10 @@ const MOST: usize = 500;
 /// that are known already. A photo that «replaces» itself is no version of anything any more.
 pub(super) async fn declare(tx: &mut Tx, event: EventId, new: PhotoId, old: PhotoId) -> Result<bool> {
     if new == old {
-        let left = sqlx::query("DELETE FROM versions WHERE event = ? AND photo = ?")
+        let left = query("DELETE FROM versions WHERE event = ? AND photo = ?")
             .bind(event.as_bytes().as_slice())
             .bind(new.as_bytes().as_slice())
-            .execute(&mut **tx)
+            .execute(&mut *tx)
             .await?;
         // The name of a shot may be one that left it: it is only a name.
         return Ok(left.rows_affected() > 0);
@@ -107,14 +106,14 @@ async fn unused_name(tx: &mut Tx, event: EventId, photo: PhotoId) -> Result<Phot
 
 /// The given photos and all versions of their shots.
 pub(super) async fn with_shots(tx: &mut Tx, event: EventId, photos: &[PhotoId]) -> Result<Vec<PhotoId>> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT unhex(value) AS photo FROM json_each(?2)
          UNION SELECT w.photo FROM versions v JOIN versions w ON w.event = v.event AND w.shot = v.shot
          WHERE v.event = ?1 AND v.photo IN (SELECT unhex(value) FROM json_each(?2))",
     )
     .bind(event.as_bytes().as_slice())
     .bind(photos::listed(photos)?)
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     rows.iter().map(|row| id_column!(row, "photo", PhotoId)).collect()
 }
@@ -125,10 +124,10 @@ pub(super) async fn seen(tx: &mut Tx, event: EventId, of: &[PhotoId]) -> Result<
         "SELECT seq, id FROM photos WHERE event = ? AND id IN (SELECT unhex(value) FROM json_each(?)) AND {}",
         photos::SHOWN
     );
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+    let rows = query(sqlx::AssertSqlSafe(sql))
         .bind(event.as_bytes().as_slice())
         .bind(photos::listed(of)?)
-        .fetch_all(&mut **tx)
+        .fetch_all(&mut *tx)
         .await?;
     rows.iter().map(|row| Ok((id_column!(row, "id", PhotoId)?, row.try_get("seq")?))).collect()
 }
@@ -155,7 +154,7 @@ pub(super) async fn tell(
 
 /// Hides the other versions of a photo's shot: a photographer who follows a guest's report means the shot.
 pub(super) async fn hide_others(tx: &mut Tx, event: EventId, photo: PhotoId) -> Result<()> {
-    sqlx::query(
+    query(
         "UPDATE photos SET visibility = ?1 WHERE event = ?2 AND id <> ?3 AND visibility = ?4 AND id IN (
              SELECT w.photo FROM versions v JOIN versions w ON w.event = v.event AND w.shot = v.shot
              WHERE v.event = ?2 AND v.photo = ?3)",
@@ -164,7 +163,7 @@ pub(super) async fn hide_others(tx: &mut Tx, event: EventId, photo: PhotoId) -> 
     .bind(event.as_bytes().as_slice())
     .bind(photo.as_bytes().as_slice())
     .bind(Visibility::Shown.as_str())
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

@@ -14,13 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Sqlite, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{CatalogError, Result};
-
-/// A running write transaction.
-pub(super) type Tx = Transaction<'static, Sqlite>;
+use super::db::{Tx, query};
+use super::{CatalogError, Result, Scope};
 
 /// Writes of one commit at most: bounds how long the first one waits for the others.
 pub(super) const BATCH: usize = 64;
@@ -92,7 +89,7 @@ impl Writer {
     ///
     /// # Errors
     /// The write's own error, or that of the commit; then nothing of it was written.
-    pub(super) async fn write<T, F>(&self, work: F) -> Result<T>
+    pub(super) async fn write<T, F>(&self, _scope: Scope, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
@@ -124,14 +121,14 @@ async fn run(pool: SqlitePool, mut queue: mpsc::Receiver<Box<dyn Write>>, batch:
 }
 
 async fn commit(pool: &SqlitePool, writes: &mut [Box<dyn Write>]) -> Result<()> {
-    let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut tx = Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?);
     for write in writes {
-        sqlx::query("SAVEPOINT one").execute(&mut *tx).await?;
+        query("SAVEPOINT one").execute(&mut tx).await?;
         if !write.run(&mut tx).await {
             // Fails when SQLite has ended the transaction by itself (a full disk): then everything is taken back.
-            sqlx::query("ROLLBACK TO one").execute(&mut *tx).await?;
+            query("ROLLBACK TO one").execute(&mut tx).await?;
         }
-        sqlx::query("RELEASE one").execute(&mut *tx).await?;
+        query("RELEASE one").execute(&mut tx).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -145,12 +142,9 @@ mod tests {
     async fn set(catalog: &Catalog, key: &'static str, fail: bool) -> Result<()> {
         catalog
             .writer_task
-            .write(move |tx| {
+            .write(Scope::Nothing, move |tx| {
                 Box::pin(async move {
-                    sqlx::query("INSERT INTO settings (key, value) VALUES (?, x'')")
-                        .bind(key)
-                        .execute(&mut **tx)
-                        .await?;
+                    query("INSERT INTO settings (key, value) VALUES (?, x'')").bind(key).execute(&mut *tx).await?;
                     assert!(key != "panics", "as it should");
                     if fail { Err(CatalogError::Damaged("as it should")) } else { Ok(()) }
                 })
@@ -163,7 +157,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(&dir.path().join("findme.sqlite")).await.unwrap();
         // Queued while another transaction holds the writer, so that they share a commit.
-        let hold = catalog.begin().await.unwrap();
+        let hold = catalog.begin(Scope::Everything).await.unwrap();
         let before = catalog.writer_task.commits();
         let all = async {
             tokio::join!(
@@ -188,16 +182,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(&dir.path().join("findme.sqlite")).await.unwrap();
         // A foreign key that is looked at only by the commit.
-        let broken = catalog.writer_task.write(|tx| {
+        let broken = catalog.writer_task.write(Scope::Nothing, |tx| {
             Box::pin(async move {
-                sqlx::query("PRAGMA defer_foreign_keys = ON").execute(&mut **tx).await?;
-                sqlx::query("INSERT INTO tombstones (event, photo, deleted_at) VALUES (x'00', x'00', 0)")
-                    .execute(&mut **tx)
+                query("PRAGMA defer_foreign_keys = ON").execute(&mut *tx).await?;
+                query("INSERT INTO tombstones (event, photo, deleted_at) VALUES (x'00', x'00', 0)")
+                    .execute(&mut *tx)
                     .await?;
                 Ok(())
             })
         });
-        let hold = catalog.begin().await.unwrap();
+        let hold = catalog.begin(Scope::Everything).await.unwrap();
         let (_, good, broken) = tokio::join!(async { drop(hold) }, set(&catalog, "innocent", false), broken);
         assert!(broken.is_err());
         // It shared the commit, or came before it.

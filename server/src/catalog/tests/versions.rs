@@ -131,7 +131,7 @@ async fn what_an_earlier_program_wrote_is_kept() {
     world.sql("DELETE FROM _sqlx_migrations WHERE version = 4").await;
     world.sql("CREATE TABLE replacements (event BLOB, old BLOB, new BLOB, PRIMARY KEY (event, old, new)) STRICT, WITHOUT ROWID").await;
     for (new, old) in [("b", "a"), ("c", "b"), ("x", "gone"), ("gone", "x")] {
-        sqlx::query("INSERT INTO replacements (event, old, new) VALUES (?, ?, ?)")
+        query("INSERT INTO replacements (event, old, new) VALUES (?, ?, ?)")
             .bind(world.event.as_bytes().as_slice())
             .bind(world.named(old).as_bytes().as_slice())
             .bind(world.named(new).as_bytes().as_slice())

@@ -1,0 +1,172 @@
+//! One way to say a statement to either database. The SQL of the domain is written once, in what SQLite and PostgreSQL
+//! have in common (see [`Pool::dialect`] for the few words that differ); this is the only place that knows which of them
+//! listens.
+//!
+//! Invariant: a [`Tx`] that is dropped without [`Tx::commit`] has changed nothing.
+
+mod column;
+mod value;
+
+use sqlx::sqlite::{SqlitePool, SqliteQueryResult, SqliteRow};
+use sqlx::{SqlSafeStr, SqlStr, Sqlite, Transaction};
+
+pub(super) use column::{Column, Place};
+pub(super) use value::Value;
+
+/// Connections to the database.
+#[derive(Debug, Clone)]
+pub(super) enum Pool {
+    /// A file of this machine.
+    Sqlite(SqlitePool),
+}
+
+/// A running transaction.
+#[derive(Debug)]
+pub(super) enum Tx {
+    /// Of a file of this machine.
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+/// One row of an answer.
+#[derive(Debug)]
+pub(super) enum Row {
+    /// Of a file of this machine.
+    Sqlite(SqliteRow),
+}
+
+/// What a statement did that answers no rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Done(u64);
+
+impl Done {
+    /// Rows that were inserted, changed or deleted.
+    pub(super) const fn rows_affected(self) -> u64 {
+        self.0
+    }
+}
+
+/// Where a statement runs.
+#[derive(Debug)]
+pub(super) enum At<'a> {
+    /// On any connection, by itself.
+    Pool(&'a Pool),
+    /// In a transaction.
+    Tx(&'a mut Tx),
+}
+
+impl<'a> From<&'a Pool> for At<'a> {
+    fn from(pool: &'a Pool) -> Self {
+        Self::Pool(pool)
+    }
+}
+
+impl<'a> From<&'a mut Tx> for At<'a> {
+    fn from(tx: &'a mut Tx) -> Self {
+        Self::Tx(tx)
+    }
+}
+
+impl Pool {
+    /// Closes all connections.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Makes everything durable that was said in it.
+    ///
+    /// # Errors
+    /// When that is not so; then nothing was changed.
+    pub(super) async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+        }
+    }
+}
+
+impl Row {
+    /// The value of a column, by its name or its place.
+    ///
+    /// # Errors
+    /// When there is no such column or its value is of another kind.
+    pub(super) fn try_get<'r, T: Column<'r>, I: Place>(&'r self, column: I) -> sqlx::Result<T> {
+        match self {
+            Self::Sqlite(row) => T::of_sqlite(row, column),
+        }
+    }
+}
+
+/// A statement with the values of its placeholders.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Query {
+    sql: SqlStr,
+    values: Vec<Value>,
+}
+
+/// A statement; its placeholders are `?` in order, or `?1`, `?2`, …
+pub(super) fn query(sql: impl SqlSafeStr) -> Query {
+    Query { sql: sql.into_sql_str(), values: Vec::new() }
+}
+
+/// Runs a statement on the connection or pool that `at` names.
+macro_rules! run {
+    ($query:expr, $at:expr, $how:ident) => {
+        match $at.into() {
+            At::Pool(Pool::Sqlite(pool)) => $query.for_sqlite().$how(pool).await,
+            At::Tx(Tx::Sqlite(tx)) => $query.for_sqlite().$how(&mut **tx).await,
+        }
+    };
+}
+
+impl Query {
+    /// Adds the value of the next placeholder.
+    pub(super) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    fn for_sqlite(self) -> sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments> {
+        self.values.into_iter().fold(sqlx::query(self.sql), |query, value| match value {
+            Value::Int(value) => query.bind(value),
+            Value::Real(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Bytes(value) => query.bind(value),
+        })
+    }
+
+    /// Runs it for what it changes.
+    ///
+    /// # Errors
+    /// When it fails; in a transaction the transaction is then to be dropped.
+    pub(super) async fn execute<'a>(self, at: impl Into<At<'a>>) -> sqlx::Result<Done> {
+        run!(self, at, execute).map(|done: SqliteQueryResult| Done(done.rows_affected()))
+    }
+
+    /// All rows of its answer.
+    ///
+    /// # Errors
+    /// As [`Query::execute`].
+    pub(super) async fn fetch_all<'a>(self, at: impl Into<At<'a>>) -> sqlx::Result<Vec<Row>> {
+        run!(self, at, fetch_all).map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+    }
+
+    /// The first row of its answer, if there is one.
+    ///
+    /// # Errors
+    /// As [`Query::execute`].
+    pub(super) async fn fetch_optional<'a>(self, at: impl Into<At<'a>>) -> sqlx::Result<Option<Row>> {
+        run!(self, at, fetch_optional).map(|row| row.map(Row::Sqlite))
+    }
+
+    /// The first row of its answer.
+    ///
+    /// # Errors
+    /// As [`Query::execute`], and when there is none.
+    pub(super) async fn fetch_one<'a>(self, at: impl Into<At<'a>>) -> sqlx::Result<Row> {
+        self.fetch_optional(at).await?.ok_or(sqlx::Error::RowNotFound)
+    }
+}
