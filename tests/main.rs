@@ -27,6 +27,7 @@
 //! | `erasure` | what is erased is in no file any more: by the guest, by «never match me», with its event, when its time has come |
 //! | `venue` | `--serve`: everything in one process, for guests too |
 //! | `accuracy` | who is found, on an event whose truth is known |
+//! | `rekognition` | faces found by Rekognition, against a stand-in of the service (cargo feature `rekognition`) |
 //! | `browser` | the guests' pages in a real browser, from another network |
 
 #![allow(clippy::unwrap_used)] // a test that meets the unexpected fails there
@@ -48,6 +49,8 @@ mod live;
 mod odd_files;
 mod previews;
 mod protocol;
+#[cfg(feature = "rekognition")]
+mod rekognition;
 mod stand_in;
 mod support;
 mod sync_order;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::http::{Network, TlsFiles};
 use crate::limits::Limits;
+use crate::remote::RemoteTerms;
 use crate::roles::Role;
 
 /// What a server needs to know before it can start. `main` fills it from flags, `findme-watch --serve` by itself.
@@ -21,6 +22,8 @@ pub struct Config {
     pub faces: Faces,
     /// Library file of onnxruntime, to run the models on; `None`: rten, which is built in.
     pub onnxruntime: Option<PathBuf>,
+    /// How a face service elsewhere is used.
+    pub remote: RemoteTerms,
     /// Photos that are indexed at the same time; `None`: one per core.
     pub workers: Option<usize>,
     /// What this process does: serve, index, or both.
@@ -43,6 +46,7 @@ impl Config {
             models: None,
             faces: Faces::default(),
             onnxruntime: None,
+            remote: RemoteTerms::default(),
             workers: None,
             role: Role::default(),
             limits: Limits::default(),
@@ -58,6 +62,9 @@ pub enum Faces {
     /// On this machine.
     #[default]
     Local,
+    /// By Amazon Rekognition, which is sent each photo's preview and each selfie (cargo feature `rekognition`). Region,
+    /// credentials and address as for every AWS program (`AWS_REGION`, `AWS_ENDPOINT_URL_REKOGNITION` …).
+    Rekognition,
     /// Not at all: photos are stored and shown, selfies are refused.
     Off,
 }

@@ -8,19 +8,21 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use findme_common::media::{Media, SNIFF_LEN};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::{
-    Catalog, CatalogError, Claim, GuestEnrolment, Indexed, JobOutcome, Matcher, NewFace, RENEW_EVERY, Suppressed,
-    Trouble,
+    Catalog, CatalogError, Claim, GuestEnrolment, Indexed, JobOutcome, Matcher, NewFace, REMOTE_PACK, RENEW_EVERY,
+    Suppressed, Trouble,
 };
 use crate::cpu::{CpuPool, GivenUp};
 use crate::face::{Face, Pack, Purpose, Timings};
 use crate::live::Live;
 use crate::matching::{FaceState, Matching, Seen, area};
 use crate::picture::{self, Limits, PictureError, Pixels};
+use crate::remote::{RemoteError, RemoteFace, ServiceError, to_send};
 use crate::store::{PhotoStore, Rendition};
 use crate::vault::Vault;
 
@@ -80,17 +82,25 @@ impl Indexer {
         // Where there is one there may be more.
         self.work.notify_one();
         let (this, photo) = (self.clone(), claim.clone());
-        let work = self.cpu.run(turn, move || this.index(&photo));
-        let (outcome, embeddings) = self.renewing(&claim, work).await.unwrap_or_else(|GivenUp| {
-            tracing::error!(photo = %claim.photo, "indexing panicked");
-            (JobOutcome::Failed("indexing-failed"), Vec::new())
-        });
+        let looked = self.cpu.run(turn, move || this.index(&photo));
+        let work = async {
+            let looked = looked.await.unwrap_or_else(|GivenUp| {
+                tracing::error!(photo = %claim.photo, "indexing panicked");
+                Looked::at(JobOutcome::Failed("indexing-failed"))
+            });
+            self.look_elsewhere(&claim, looked).await
+        };
+        let (outcome, embeddings, elsewhere) = self.renewing(&claim, work).await;
         let start = Instant::now();
         let guests = self.matching.guests_in(claim.event, &embeddings).await;
         let find = |enrolments: &[GuestEnrolment], unwanted: &[bool]| guests.find(enrolments, unwanted);
         let unwanted = |suppressed: &[Suppressed]| self.matching.likeness(claim.event, &embeddings, suppressed);
         let matcher = Matcher { pack: guests.pack(), find: &find, unwanted: &unwanted };
-        if !self.record(&claim, &outcome, &matcher).await? {
+        let recorded = self.record(&claim, &outcome, &matcher).await;
+        if let (FaceState::Remote(remote), Some(faces)) = (&self.faces, elsewhere) {
+            remote.settle(claim.event, &claim.photo.to_simple(), &faces).await;
+        }
+        if !recorded? {
             tracing::warn!(photo = %claim.photo, "the lease was lost; the photo is another's, or gone");
             self.sweep(&claim).await?;
         }
@@ -166,24 +176,58 @@ impl Indexer {
         }
     }
 
-    fn index(&self, claim: &Claim) -> (JobOutcome, Vec<Seen>) {
+    /// Has the faces found by the service elsewhere, where one finds them.
+    async fn look_elsewhere(&self, claim: &Claim, looked: Looked) -> (JobOutcome, Vec<Seen>, Option<Vec<RemoteFace>>) {
+        let (FaceState::Remote(remote), Some(picture), JobOutcome::Indexed(indexed, _)) =
+            (&self.faces, looked.picture, &looked.outcome)
+        else {
+            return (looked.outcome, looked.seen, None);
+        };
+        let height = indexed.height;
+        let outcome = match remote.index(claim.event, &claim.photo.to_simple(), picture).await {
+            Ok(faces) => {
+                crate::metrics::get().faces("found", faces.len() as u64);
+                let found = faces.iter().map(|face| NewFace {
+                    area: face.area,
+                    score: face.score,
+                    quality: face.quality(height),
+                    pack: REMOTE_PACK.to_owned(),
+                    vector: face.reference.to_bytes(),
+                });
+                let found = found.collect();
+                return (looked.outcome.with_faces(found), Vec::new(), Some(faces));
+            }
+            Err(RemoteError::OverBudget) => looked.outcome.without_engine(),
+            Err(RemoteError::Service(ServiceError::Picture(cause))) => {
+                tracing::warn!(photo = %claim.photo, %cause, "the face service has no use for this picture");
+                looked.outcome
+            }
+            Err(error) => {
+                tracing::warn!(photo = %claim.photo, %error, "indexing is put off");
+                JobOutcome::Again(Trouble::Engine)
+            }
+        };
+        (outcome, Vec::new(), Some(Vec::new()))
+    }
+
+    fn index(&self, claim: &Claim) -> Looked {
         let start = Instant::now();
         match self.try_index(claim) {
             Ok(done) => done,
             Err(Obstacle::Photo(reason)) => {
                 crate::metrics::get().stage("index", reason, start.elapsed());
                 tracing::info!(photo = %claim.photo, reason, "cannot be indexed");
-                (JobOutcome::Failed(reason), Vec::new())
+                Looked::at(JobOutcome::Failed(reason))
             }
             Err(Obstacle::Passing(trouble, cause)) => {
                 crate::metrics::get().stage("index", trouble.as_str(), start.elapsed());
                 tracing::warn!(photo = %claim.photo, trouble = trouble.as_str(), %cause, "indexing is put off");
-                (JobOutcome::Again(trouble), Vec::new())
+                Looked::at(JobOutcome::Again(trouble))
             }
         }
     }
 
-    fn try_index(&self, claim: &Claim) -> Result<(JobOutcome, Vec<Seen>), Obstacle> {
+    fn try_index(&self, claim: &Claim) -> Result<Looked, Obstacle> {
         let rendition = if claim.original { Rendition::Original } else { Rendition::SentPreview };
         let path = self.store.path(claim.event, claim.photo, rendition);
         let start = Instant::now();
@@ -210,16 +254,22 @@ impl Indexer {
             private,
         };
         let mut timings = Timings::default();
-        let outcome = match &self.faces {
-            _ if !claim.faces => (JobOutcome::Indexed(indexed, Vec::new()), Vec::new()),
-            FaceState::Off => (JobOutcome::Indexed(indexed, Vec::new()), Vec::new()),
-            FaceState::Waiting(_) => (JobOutcome::WaitsForModels(indexed), Vec::new()),
+        let looked = match &self.faces {
+            _ if !claim.faces => Looked::at(JobOutcome::Indexed(indexed, Vec::new())),
+            FaceState::Off => Looked::at(JobOutcome::Indexed(indexed, Vec::new())),
+            FaceState::Waiting(_) => Looked::at(JobOutcome::WaitsForModels(indexed)),
+            FaceState::Remote(_) => {
+                let preview = self.store.path(claim.event, claim.photo, Rendition::Preview);
+                let picture = passing(Trouble::Engine, to_send(&picture.pixels, std::fs::read(preview).ok()))?;
+                Looked { picture, ..Looked::at(JobOutcome::Indexed(indexed, Vec::new())) }
+            }
             FaceState::Ready(engine, pack) => {
                 let faces = engine.faces_timed(&picture.pixels, Purpose::Photo, &mut timings);
                 let faces = passing(Trouble::Engine, faces)?;
                 let sealed = self.seal(claim, pack, &picture.pixels, &faces)?;
                 let seen = |face: Face| Seen { embedding: face.embedding, poor: face.quality.is_poor() };
-                (JobOutcome::Indexed(indexed, sealed), faces.into_iter().map(seen).collect())
+                let seen = faces.into_iter().map(seen).collect();
+                Looked { seen, ..Looked::at(JobOutcome::Indexed(indexed, sealed)) }
             }
         };
         let stages =
@@ -227,7 +277,7 @@ impl Indexer {
         for (stage, took) in stages {
             crate::metrics::get().stage(stage, "done", took);
         }
-        crate::metrics::get().faces("found", outcome.1.len() as u64);
+        crate::metrics::get().faces("found", looked.seen.len() as u64);
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         tracing::info!(
             photo = %claim.photo,
@@ -237,7 +287,7 @@ impl Indexer {
             embed_ms = ms(timings.embed),
             "indexed"
         );
-        Ok(outcome)
+        Ok(looked)
     }
 
     /// The picture that was sent ahead of the original.
@@ -270,6 +320,21 @@ impl Indexer {
             Ok(NewFace { area, score, quality, pack: pack.name.clone(), vector })
         });
         sealed.collect()
+    }
+}
+
+/// What a worker's thread made of a photo.
+struct Looked {
+    outcome: JobOutcome,
+    /// Its faces, to be compared here.
+    seen: Vec<Seen>,
+    /// What a face service elsewhere is to be sent.
+    picture: Option<Bytes>,
+}
+
+impl Looked {
+    const fn at(outcome: JobOutcome) -> Self {
+        Self { outcome, seen: Vec::new(), picture: None }
     }
 }
 

@@ -33,6 +33,7 @@ pub mod models;
 mod names;
 pub mod picture;
 mod pulse;
+mod remote;
 mod retention;
 mod roles;
 mod store;
@@ -67,6 +68,8 @@ pub use limits::{Bytes, Limits, Rate, Seconds};
 use live::Live;
 use matching::{FaceState, Matching};
 use pulse::Pulse;
+use remote::Remote;
+pub use remote::{Dollars, RemoteTerms};
 pub use retention::ATTESTED;
 use roles::Held;
 pub use roles::Role;
@@ -238,7 +241,7 @@ impl Server {
             sweep_deleted(&site).await.context("cannot remove the files of deleted photos")?;
         }
         require_keys(&site, &config.data).await?;
-        let faces = load_faces(&config, pack);
+        let faces = load_faces(&config, pack, &site.catalog).await?;
         let mut working = None;
         if config.role.works() {
             working = Some(roles::working(&config.data, &site.catalog).await?);
@@ -384,6 +387,9 @@ impl Server {
         for _ in 0..workers {
             tasks.spawn(self.indexer.clone().run(shutdown.clone()));
         }
+        if let FaceState::Remote(remote) = &self.indexer.faces {
+            tasks.spawn(remote.clone().run(shutdown.clone()));
+        }
         let pulse = Pulse {
             catalog: self.site.catalog.clone(),
             live: self.live.clone(),
@@ -437,14 +443,24 @@ async fn sweep_deleted(site: &Site) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load_faces(config: &Config, pack: &'static face::Pack) -> FaceState {
-    if config.faces == Faces::Off {
-        return FaceState::Off;
+async fn load_faces(config: &Config, pack: &'static face::Pack, catalog: &Catalog) -> anyhow::Result<FaceState> {
+    match config.faces {
+        Faces::Local => {}
+        Faces::Off => return Ok(FaceState::Off),
+        Faces::Rekognition => {
+            let remote = remote::open(catalog.clone(), config.remote).await;
+            let remote: Remote = remote.map_err(|problem| anyhow::anyhow!("--faces rekognition: {problem}"))?;
+            return Ok(FaceState::Remote(remote));
+        }
+    }
+    let left = catalog.remote_erasures().await?.len();
+    if left > 0 {
+        tracing::warn!(left, "faces are still to be erased at Rekognition; serve with --faces rekognition once");
     }
     let models = config.models.clone().unwrap_or_else(|| models::folder_in(&config.data));
     match Engine::open_on(&models, pack, config.onnxruntime.as_deref()) {
-        Ok(engine) => FaceState::Ready(Arc::new(engine), pack),
-        Err(error) => FaceState::Waiting(format!("faces wait: {error}")),
+        Ok(engine) => Ok(FaceState::Ready(Arc::new(engine), pack)),
+        Err(error) => Ok(FaceState::Waiting(format!("faces wait: {error}"))),
     }
 }
 

@@ -3,6 +3,7 @@
 //! One search, one pair of thresholds, whichever came first, photo or selfie: the order of arrival cannot matter. What a
 //! guest is shown is searched anew each time, so that nothing derived is stored and erasing an enrolment erases all.
 
+mod elsewhere;
 mod guests;
 mod mine;
 mod never;
@@ -22,6 +23,7 @@ use crate::cpu::CpuPool;
 use crate::face::{Embedding, Engine, Face, Pack};
 use crate::gallery::Gallery;
 use crate::picture::{Limits, Pixels};
+use crate::remote::{Remote, RemoteError};
 use crate::vault::{Vault, VaultError};
 pub(crate) use guests::Seen;
 use probe::{Found, Probe};
@@ -32,6 +34,8 @@ pub(crate) use selfie::MOST_PEOPLE;
 pub(crate) enum FaceState {
     /// Models are loaded.
     Ready(Arc<Engine>, &'static Pack),
+    /// A service elsewhere finds and compares faces.
+    Remote(Remote),
     /// Models are missing; jobs wait. One line with the way out.
     Waiting(String),
     /// The operator switched faces off.
@@ -39,12 +43,12 @@ pub(crate) enum FaceState {
 }
 
 impl FaceState {
-    /// The pack whose vectors are compared: that takes no models, only finding faces does.
+    /// The pack whose vectors are compared here: that takes no models, only finding faces does.
     fn pack(&self) -> Option<&'static Pack> {
         match self {
             Self::Ready(_, pack) => Some(pack),
             Self::Waiting(_) => Some(crate::face::default_pack()),
-            Self::Off => None,
+            Self::Remote(_) | Self::Off => None,
         }
     }
 }
@@ -62,6 +66,8 @@ pub(crate) enum SelfieError {
     NoSuchFace(usize),
     /// No models yet, or faces are off.
     NoModels,
+    /// A service elsewhere does not answer, or may not be asked for its price.
+    Unavailable,
     /// The guest erased themselves while it was looked at.
     Erased,
     /// The event is being deleted.
@@ -79,12 +85,28 @@ pub(crate) enum MatchError {
     /// The vectors cannot be opened.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// A service elsewhere did not answer.
+    #[error(transparent)]
+    Remote(RemoteError),
+}
+
+impl From<RemoteError> for MatchError {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Catalog(error) => Self::Catalog(error),
+            error => Self::Remote(error),
+        }
+    }
 }
 
 impl From<MatchError> for SelfieError {
     fn from(error: MatchError) -> Self {
         match error {
             MatchError::Vault(VaultError::NoKey(_)) | MatchError::Catalog(CatalogError::Gone) => Self::Gone,
+            MatchError::Remote(error) => {
+                tracing::warn!(%error, "a selfie cannot be searched for");
+                Self::Unavailable
+            }
             error => Self::Fault(error.to_string()),
         }
     }
@@ -127,7 +149,7 @@ impl Matching {
     pub(crate) fn faces_problem(&self) -> Option<String> {
         match &self.faces {
             FaceState::Waiting(problem) => Some(problem.clone()),
-            FaceState::Ready(..) | FaceState::Off => None,
+            FaceState::Ready(..) | FaceState::Remote(_) | FaceState::Off => None,
         }
     }
 
@@ -142,6 +164,23 @@ impl Matching {
 
     /// The same with what each photo was found by, best first.
     async fn found_for(&self, event: EventId, guest: GuestId) -> Result<Vec<Found>, MatchError> {
+        let mut found = match &self.faces {
+            FaceState::Remote(_) => self.found_elsewhere(event, guest).await?,
+            _ => self.found_here(event, guest).await?,
+        };
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let said = self.catalog.verdicts(guest).await?;
+        found.retain(|found| said.get(&found.photo) != Some(&false));
+        for found in found.iter_mut().filter(|found| said.get(&found.photo) == Some(&true)) {
+            found.band = Band::You;
+        }
+        Ok(found)
+    }
+
+    /// By comparing the guest's vectors with the event's.
+    async fn found_here(&self, event: EventId, guest: GuestId) -> Result<Vec<Found>, MatchError> {
         let Some(pack) = self.faces.pack() else { return Ok(Vec::new()) };
         let stored = self.catalog.enrolments(guest).await?;
         if stored.is_empty() {
@@ -153,13 +192,7 @@ impl Matching {
             let embedding = Embedding::from_bytes(&key.open(&enrolment.vector)?).ok_or(VaultError::Damaged)?;
             probes.push(Probe { embedding, person: enrolment.person, confirmed: enrolment.confirmed });
         }
-        let said = self.catalog.verdicts(guest).await?;
-        let mut found = self.find(event, &probes).await?;
-        found.retain(|found| said.get(&found.photo) != Some(&false));
-        for found in found.iter_mut().filter(|found| said.get(&found.photo) == Some(&true)) {
-            found.band = Band::You;
-        }
-        Ok(found)
+        self.find(event, &probes).await
     }
 
     /// Changes whenever a guest's enrolments do, or what they said.
@@ -173,7 +206,8 @@ impl Matching {
         let vectors = stored
             .iter()
             .map(|enrolment| findme_common::digest::to_hex(&enrolment.vector[..enrolment.vector.len().min(6)]));
-        Ok(vectors.chain([format!("{said}.{what}")]).collect())
+        let searched: i64 = stored.iter().map(|enrolment| enrolment.searched_to).sum();
+        Ok(vectors.chain([format!("{said}.{what}.{searched}")]).collect())
     }
 
     /// Drops the gallery of an event that is gone.
@@ -192,6 +226,11 @@ impl Matching {
             crate::metrics::get().search("local", start.elapsed());
             found
         };
+        self.shown(event, found).await
+    }
+
+    /// What guests may see of it.
+    async fn shown(&self, event: EventId, found: Vec<Found>) -> Result<Vec<Found>, MatchError> {
         let ids: Vec<_> = found.iter().map(|found| found.photo).collect();
         let shown: std::collections::HashSet<_> =
             self.catalog.shown_photos(event, &ids).await?.into_iter().map(|(_, item)| item.id).collect();

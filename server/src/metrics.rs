@@ -34,6 +34,9 @@ pub(crate) struct Metrics {
     faces: Family<Labels<1>, Counter>,
     searches: Timings<Labels<1>>,
     close_to_push: Histogram,
+    remote_calls: Timings<Labels<2>>,
+    throttles: Counter,
+    remote_cost: Counter<f64, AtomicU64>,
     selfies: Family<Labels<1>, Counter>,
     rate_limited: Family<Labels<1>, Counter>,
     listeners: Gauge,
@@ -79,6 +82,9 @@ impl Metrics {
             faces: Family::default(),
             searches: Family::new_with_constructor(timing),
             close_to_push: timing(),
+            remote_calls: Family::new_with_constructor(timing),
+            throttles: Counter::default(),
+            remote_cost: Counter::default(),
             selfies: Family::default(),
             rate_limited: Family::default(),
             listeners: Gauge::default(),
@@ -99,6 +105,12 @@ impl Metrics {
         let close_to_push =
             "From the beginning of a photo's upload, which follows the close of its file, to its live event";
         all.register("findme_close_to_push_seconds", close_to_push, this.close_to_push.clone());
+        let calls = "Calls to Rekognition, without the waiting for a turn";
+        all.register("findme_rekognition_seconds", calls, this.remote_calls.clone());
+        let throttles = "Calls that Rekognition was too busy for; each was tried again";
+        all.register("findme_rekognition_throttles", throttles, this.throttles.clone());
+        let cost = "What this process's calls to Rekognition cost, by the list price";
+        all.register("findme_rekognition_cost_dollars", cost, this.remote_cost.clone());
         all.register("findme_selfies", "Selfies by outcome", this.selfies.clone());
         all.register("findme_rate_limited", "Requests that came too soon, by policy", this.rate_limited.clone());
         all.register("findme_sse_connections", "Open live listeners", this.listeners.clone());
@@ -145,6 +157,17 @@ impl Metrics {
     /// A search ended.
     pub(crate) fn search(&self, engine: &'static str, took: Duration) {
         self.searches.get_or_create(&[("engine", engine)]).observe(took.as_secs_f64());
+    }
+
+    /// A face service elsewhere has answered; `price` is in millionths of a dollar, of calls that succeed.
+    pub(crate) fn remote_call(&self, operation: &'static str, outcome: &'static str, price: i64, took: Duration) {
+        let labels = [("operation", operation), ("outcome", outcome)];
+        self.remote_calls.get_or_create(&labels).observe(took.as_secs_f64());
+        match outcome {
+            "done" => drop(self.remote_cost.inc_by(price as f64 / 1e6)),
+            "throttled" => drop(self.throttles.inc()),
+            _ => {}
+        }
     }
 
     /// A photo is told to its guests, so long after its upload began.

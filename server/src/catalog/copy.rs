@@ -11,7 +11,7 @@ use super::{Catalog, CatalogError, Result};
 use crate::store::{private_dir, sync_dir};
 
 /// Rows that no copy keeps. A copy may be of an older schema that lacks some of these tables.
-const DROPPED: [(&str, &str); 7] = [
+const DROPPED: [(&str, &str); 10] = [
     ("faces", "DELETE FROM faces"),
     ("enrolments", "DELETE FROM enrolments"),
     ("suppression_vectors", "DELETE FROM suppression_vectors"),
@@ -21,6 +21,10 @@ const DROPPED: [(&str, &str); 7] = [
     ("verdicts", "DELETE FROM verdicts"),
     ("live", "DELETE FROM live WHERE guest IS NOT NULL"),
     ("uploads", "DELETE FROM uploads WHERE complete = 0"),
+    // A copy is not to erase elsewhere what its original still uses.
+    ("remote_open", "DELETE FROM remote_open"),
+    ("remote_collections", "DELETE FROM remote_collections"),
+    ("remote_erasures", "DELETE FROM remote_erasures"),
 ];
 
 /// Writes a consistent copy of the database `from` to the new file `to`, without faces, on stable storage. Others may

@@ -77,8 +77,10 @@ pub(crate) struct StoredEnrolment {
     pub person: u8,
     /// Whether it comes from a photo that they said they are in, not from a selfie.
     pub confirmed: bool,
-    /// The sealed vector.
+    /// The sealed vector; a reference where an engine elsewhere compares.
     pub vector: Vec<u8>,
+    /// Up to which face an engine elsewhere searched for it.
+    pub searched_to: i64,
 }
 
 impl Catalog {
@@ -216,7 +218,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn enrolments(&self, guest: GuestId) -> Result<Vec<StoredEnrolment>> {
         let rows = query(
-            "SELECT pack, person, photo IS NOT NULL AS confirmed, vector FROM enrolments WHERE guest = ? ORDER BY id",
+            "SELECT pack, person, photo IS NOT NULL AS confirmed, vector, searched_to FROM enrolments WHERE guest = ? ORDER BY id",
         )
         .bind(guest.as_bytes().as_slice())
         .fetch_all(&self.readers)
@@ -228,6 +230,7 @@ impl Catalog {
                     person: row.try_get("person")?,
                     confirmed: row.try_get("confirmed")?,
                     vector: row.try_get("vector")?,
+                    searched_to: row.try_get("searched_to")?,
                 })
             })
             .collect()

@@ -88,6 +88,24 @@ pub(crate) enum JobOutcome {
     Again(Trouble),
 }
 
+impl JobOutcome {
+    /// The same photo, with the faces that were found in it.
+    pub(crate) fn with_faces(self, faces: Vec<NewFace>) -> Self {
+        match self {
+            Self::Indexed(indexed, _) => Self::Indexed(indexed, faces),
+            other => other,
+        }
+    }
+
+    /// The same photo, whose faces have to wait.
+    pub(crate) fn without_engine(self) -> Self {
+        match self {
+            Self::Indexed(indexed, _) => Self::WaitsForModels(indexed),
+            other => other,
+        }
+    }
+}
+
 /// What keeps a photo from being indexed now, and may pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {

@@ -20,6 +20,7 @@ mod photos;
 mod quota;
 mod recent;
 mod rematch;
+mod remote;
 mod reports;
 mod retention;
 mod standing;
@@ -57,6 +58,7 @@ pub(crate) use live::{Audience, LiveEntry};
 pub(crate) use photos::{Original, Photo, PhotoFilter};
 pub(crate) use quota::Quota;
 use recent::Recent;
+pub(crate) use remote::{Collection, Erasure, Priced, REMOTE_PACK};
 pub(crate) use reports::Reported;
 pub(crate) use standing::{Listens, Standing};
 pub(crate) use suppressions::{Agreed, DueVector, Likeness, Suppressed};
@@ -214,6 +216,7 @@ impl Catalog {
             (3, "guard", include_str!("../../migrations/0003_guard.sql")),
             (4, "versions", include_str!("../../migrations/0004_versions.sql")),
             (5, "faces", include_str!("../../migrations/0005_faces.sql")),
+            (6, "remote", include_str!("../../migrations/0006_remote.sql")),
         ];
         let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
             Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)

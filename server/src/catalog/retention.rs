@@ -32,14 +32,14 @@ impl Catalog {
     }
 
     /// How much should be erased at `now` (milliseconds since the epoch) and is not: faces and events that had their time,
-    /// deletions that stopped on their way, files of deleted photos.
+    /// deletions that stopped on their way, files of deleted photos, faces that an engine elsewhere still keeps.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn erasures_pending(&self, now: i64) -> Result<u64> {
         let row = query(
             "SELECT (SELECT COUNT(*) FROM events WHERE photos_until <= ?1 OR faces_until <= ?1 AND faces_erased_at IS NULL)
-                  + (SELECT COUNT(*) FROM tombstones WHERE swept = 0)",
+                  + (SELECT COUNT(*) FROM tombstones WHERE swept = 0) + (SELECT COUNT(*) FROM remote_erasures)",
         )
         .bind(now)
         .fetch_one(&self.readers)
@@ -74,14 +74,13 @@ impl Catalog {
         ] {
             vectors += query(sql).bind(event.as_bytes().as_slice()).execute(&mut tx).await?.rows_affected();
         }
-        query("DELETE FROM verdicts WHERE guest IN (SELECT id FROM guests WHERE event = ?)")
-            .bind(event.as_bytes().as_slice())
-            .execute(&mut tx)
-            .await?;
-        query("DELETE FROM live WHERE event = ? AND guest IS NOT NULL")
-            .bind(event.as_bytes().as_slice())
-            .execute(&mut tx)
-            .await?;
+        for sql in [
+            "DELETE FROM verdicts WHERE guest IN (SELECT id FROM guests WHERE event = ?)",
+            "DELETE FROM live WHERE event = ? AND guest IS NOT NULL",
+            "DELETE FROM remote_collections WHERE event = ?",
+        ] {
+            query(sql).bind(event.as_bytes().as_slice()).execute(&mut tx).await?;
+        }
         query(
             "UPDATE events SET policy = 'off', faces_erased_at = ?, face_epoch = face_epoch + 1, version = version + 1
              WHERE id = ?",

@@ -191,6 +191,30 @@ async fn end(tx: &mut Tx, event: EventId, ids: &[i64]) -> Result<()> {
     Ok(())
 }
 
+/// Removes stored faces for a suppression, and remembers where they were.
+async fn remove_faces(tx: &mut Tx, event: EventId, suppression: i64, faces: &[i64]) -> Result<()> {
+    let list = serde_json::to_string(faces).map_err(|_| CatalogError::Damaged("faces cannot be listed"))?;
+    let gone = query(
+        "DELETE FROM faces WHERE event = ? AND id IN (SELECT value FROM json_each(?))
+         RETURNING photo, x, y, width, height",
+    )
+    .bind(event.as_bytes().as_slice())
+    .bind(list)
+    .fetch_all(&mut *tx)
+    .await?;
+    for row in &gone {
+        remember(tx, suppression, row.try_get("photo")?, &area(row)?).await?;
+    }
+    if !gone.is_empty() {
+        query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
+            .bind(event.as_bytes().as_slice())
+            .execute(&mut *tx)
+            .await?;
+        photos::bump(tx, event).await?;
+    }
+    Ok(())
+}
+
 /// Forgets what was held to find a guest.
 async fn forget_enrolments(tx: &mut Tx, guest: GuestId) -> Result<()> {
     for sql in [
@@ -316,7 +340,6 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be written; then nothing is.
     pub(crate) async fn apply_vector(&self, due: &DueVector, faces: &[i64]) -> Result<()> {
-        let list = serde_json::to_string(faces).map_err(|_| CatalogError::Damaged("faces cannot be listed"))?;
         let mut tx = self.begin(Scope::Event(due.event)).await?;
         let applied = query("UPDATE suppression_vectors SET applied = 1 WHERE id = ? AND applied = 0")
             .bind(due.id)
@@ -325,27 +348,28 @@ impl Catalog {
         if applied.rows_affected() == 0 {
             return Ok(()); // another process did it, or it was lifted
         }
-        let gone = query(
-            "DELETE FROM faces WHERE event = ? AND id IN (SELECT value FROM json_each(?))
-             RETURNING photo, x, y, width, height",
-        )
-        .bind(due.event.as_bytes().as_slice())
-        .bind(list)
-        .fetch_all(&mut tx)
-        .await?;
-        for row in &gone {
-            remember(&mut tx, due.suppression, row.try_get("photo")?, &area(row)?).await?;
-        }
-        if !gone.is_empty() {
-            query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
-                .bind(due.event.as_bytes().as_slice())
-                .execute(&mut tx)
-                .await?;
-            photos::bump(&mut tx, due.event).await?;
-        }
+        remove_faces(&mut tx, due.event, due.suppression, faces).await?;
         tx.commit().await?;
         self.truncate_log().await?;
         Ok(())
+    }
+
+    /// Removes the stored faces of which an engine elsewhere says that they are like a suppression's, and remembers where
+    /// they were. Every face up to `newest` was compared with it then.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written; then nothing is.
+    pub(crate) async fn drop_like(&self, event: EventId, vector: i64, faces: &[i64], newest: i64) -> Result<()> {
+        let mut tx = self.begin(Scope::Event(event)).await?;
+        let sql = "UPDATE suppression_vectors SET applied = 1, searched_to = ? WHERE id = ?
+                   RETURNING suppression";
+        // Without a row it was lifted meanwhile.
+        let row = query(sql).bind(newest).bind(vector).fetch_optional(&mut tx).await?;
+        if let Some(row) = row {
+            remove_faces(&mut tx, event, row.try_get(0)?, faces).await?;
+        }
+        tx.commit().await?;
+        self.truncate_log().await
     }
 
     /// Lifts «never match me»; whether there was one, in force or held. The photos that lost faces to it are indexed

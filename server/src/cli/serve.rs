@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{DataArg, RuntimeArg, folder, show_operator_token};
-use crate::{Config, Faces, Limits, Network, Role, Server, TlsFiles};
+use crate::{Config, Faces, Limits, Network, RemoteTerms, Role, Server, TlsFiles};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -57,6 +57,8 @@ pub(super) struct WorkArgs {
     faces: Faces,
     #[command(flatten)]
     runtime: RuntimeArg,
+    #[command(flatten)]
+    remote: RemoteTerms,
     /// Photos that are indexed at the same time [default: one per core].
     #[arg(long, env = "FINDME_WORKERS", value_name = "N")]
     workers: Option<usize>,
@@ -65,8 +67,15 @@ pub(super) struct WorkArgs {
 impl WorkArgs {
     /// What a process of this role needs to know.
     pub(super) fn config(self, data: PathBuf, role: Role) -> Config {
-        let onnxruntime = self.runtime.library();
-        Config { models: self.models, faces: self.faces, onnxruntime, workers: self.workers, role, ..Config::new(data) }
+        Config {
+            models: self.models,
+            faces: self.faces,
+            onnxruntime: self.runtime.library(),
+            remote: self.remote,
+            workers: self.workers,
+            role,
+            ..Config::new(data)
+        }
     }
 }
 

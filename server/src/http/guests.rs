@@ -240,6 +240,9 @@ fn selfie_problem(error: SelfieError) -> ApiError {
         SelfieError::ManyFaces(faces) => ApiError::new(Code::ManyFaces).faces(faces),
         SelfieError::NoSuchFace(count) => ApiError::bad(format!("face is 0 to {}", count.saturating_sub(1))),
         SelfieError::NoModels => ApiError::new(Code::FacesUnavailable).detail("the server has no face models yet"),
+        SelfieError::Unavailable => {
+            ApiError::new(Code::FacesUnavailable).detail("face search is not available now; try again later")
+        }
         SelfieError::Erased => ApiError::new(Code::ConsentRequired).detail("erased meanwhile"),
         SelfieError::Gone => ApiError::new(Code::NotFound),
         SelfieError::Fault(cause) => ApiError::internal(cause),

@@ -91,6 +91,7 @@ pub(crate) async fn my_photos(
     headers: HeaderMap,
 ) -> ApiResult {
     let page = asked(query)?;
+    app.matching.catch_up(guest.event, guest.id).await;
     // The version is read first: what changes meanwhile makes the next request differ, never this one stale.
     let version = app.catalog.version(guest.event).await?;
     let enrolled = app.matching.enrolment_tag(guest.id).await?;

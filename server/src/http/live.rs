@@ -132,6 +132,9 @@ impl Listener {
         }
         let_in.changes.mark_unchanged();
         let_in.until = Instant::now() + HEARTBEAT;
+        if let Viewer::Guest(guest) = &self.viewer {
+            self.app.matching.catch_up(guest.event, guest.id).await;
+        }
         matches!(self.app.catalog.standing_of(let_in.who).await, Ok(Some(terms)) if terms == let_in.terms)
     }
 

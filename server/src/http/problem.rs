@@ -182,6 +182,10 @@ impl From<MatchError> for ApiError {
                 Self::new(Code::NotFound)
             }
             MatchError::Vault(error) => Self::internal(error),
+            MatchError::Remote(error) => {
+                tracing::warn!(%error, "faces cannot be searched now");
+                Self::new(Code::FacesUnavailable)
+            }
         }
     }
 }

@@ -27,6 +27,9 @@ impl Matching {
         choice: Option<usize>,
         agreed: Agreed<'_>,
     ) -> Result<SuppressionState, SelfieError> {
+        if let FaceState::Remote(remote) = &self.faces {
+            return self.never_match_elsewhere(remote, (event, guest), picture, choice, agreed).await;
+        }
         let (embedding, sealed, pack) = self.looked_at(event, picture, choice).await?;
         let state = match self.is_another_guest(event, guest, &embedding, pack).await? {
             true => SuppressionState::Held,
@@ -67,6 +70,9 @@ impl Matching {
     /// # Errors
     /// When the catalogue cannot be read, and the last trouble of an event.
     pub(crate) async fn apply_suppressions(&self) -> Result<(), MatchError> {
+        if let FaceState::Remote(remote) = &self.faces {
+            return self.apply_elsewhere(remote).await;
+        }
         let Some(pack) = self.faces.pack() else { return Ok(()) };
         let mut last = Ok(());
         for due in self.catalog.due_vectors(&pack.name).await? {
@@ -94,7 +100,8 @@ impl Matching {
     /// For each face whether it surely is one of people who are never matched. What cannot be compared, because the key
     /// cannot be read, is not known: no face is the worse for not being found.
     pub(crate) fn likeness(&self, event: EventId, faces: &[Seen], suppressed: &[Suppressed]) -> Vec<Likeness> {
-        if suppressed.is_empty() {
+        // A service elsewhere compares later, before anybody can find them.
+        if suppressed.is_empty() || matches!(self.faces, FaceState::Remote(_)) {
             return Vec::new();
         }
         let (FaceState::Ready(_, pack), Ok(key)) = (&self.faces, self.vault.key(event)) else {

@@ -44,22 +44,30 @@ impl FromIterator<Found> for SelfieResult {
 
 /// Looks for everybody; each photo once, in the better band and then with the greater likeness; best first.
 pub(super) fn search(gallery: &Gallery, probes: &[Probe], bands: &Bands) -> Vec<Found> {
+    let of_probe = |probe: &Probe| {
+        let (person, confirmed) = (probe.person, probe.confirmed);
+        let candidates = gallery.search(std::slice::from_ref(&probe.embedding), bands.maybe);
+        candidates.into_iter().filter_map(move |Candidate { photo, face, similarity, poor }| {
+            let band = band(bands.of_face(similarity, poor)?, confirmed);
+            Some(Found { photo, similarity, band, face, person })
+        })
+    };
+    best(probes.iter().flat_map(of_probe))
+}
+
+/// What a likeness to somebody counts for, see [`Probe::confirmed`].
+pub(super) const fn band(band: Band, confirmed: bool) -> Band {
+    if confirmed { Band::Maybe } else { band }
+}
+
+/// Each photo once, in the better band and then with the greater likeness; best first.
+pub(super) fn best(all: impl IntoIterator<Item = Found>) -> Vec<Found> {
     let mut best: HashMap<PhotoId, Found> = HashMap::new();
-    for probe in probes {
-        for Candidate { photo, face, similarity, poor } in
-            gallery.search(std::slice::from_ref(&probe.embedding), bands.maybe)
-        {
-            let band = match bands.of_face(similarity, poor) {
-                Some(Band::You) if !probe.confirmed => Band::You,
-                Some(_) => Band::Maybe,
-                None => continue,
-            };
-            let found = Found { photo, similarity, band, face, person: probe.person };
-            let known = best.entry(photo).or_insert(found);
-            let rank = |found: &Found| (found.band == Band::You, found.similarity);
-            if rank(known) < rank(&found) {
-                *known = found;
-            }
+    for found in all {
+        let known = best.entry(found.photo).or_insert(found);
+        let rank = |found: &Found| (found.band == Band::You, found.similarity);
+        if rank(known) < rank(&found) {
+            *known = found;
         }
     }
     let mut found: Vec<Found> = best.into_values().collect();

@@ -1,7 +1,7 @@
 //! From a selfie to an enrolment: the face that counts in it.
 
 use bytes::Bytes;
-use findme_common::protocol::SelfieResult;
+use findme_common::protocol::{FaceBox, SelfieResult};
 use findme_common::{EventId, GuestId};
 
 use super::{FaceState, MatchError, Matching, SelfieError, area};
@@ -28,6 +28,9 @@ impl Matching {
         picture: Bytes,
         choice: Option<usize>,
     ) -> Result<SelfieResult, SelfieError> {
+        if let FaceState::Remote(remote) = &self.faces {
+            return self.enrol_elsewhere(remote, (event, guest, person), picture, choice).await;
+        }
         let (_, sealed, pack) = self.looked_at(event, picture, choice).await?;
         if !self.catalog.enrol(guest, person, &pack.name, &sealed).await.map_err(MatchError::from)? {
             return Err(SelfieError::Erased);
@@ -65,13 +68,20 @@ fn look(engine: &Engine, picture: &[u8], limits: &Limits, choice: Option<usize>)
     })?;
     let faces =
         engine.faces(&picture.pixels, Purpose::Selfie).map_err(|error| SelfieError::Fault(error.to_string()))?;
-    let chosen = match (choice, faces.as_slice()) {
-        (_, []) => return Err(SelfieError::NoFace),
-        (Some(n), faces) => faces.get(n).ok_or(SelfieError::NoSuchFace(faces.len()))?,
-        (None, [first, second, ..]) if second.detection.rect.height >= SECOND_FACE * first.detection.rect.height => {
-            return Err(SelfieError::ManyFaces(faces.iter().map(|face| area(face, &picture.pixels)).collect()));
+    let areas: Vec<_> = faces.iter().map(|face| area(face, &picture.pixels)).collect();
+    let chosen = faces.into_iter().nth(which(&areas, choice)?);
+    Ok(chosen.ok_or(SelfieError::NoFace)?.embedding)
+}
+
+/// Which of the faces of a selfie counts, of their places, largest first.
+pub(super) fn which(areas: &[FaceBox], choice: Option<usize>) -> Result<usize, SelfieError> {
+    match (choice, areas) {
+        (_, []) => Err(SelfieError::NoFace),
+        (Some(n), areas) if n < areas.len() => Ok(n),
+        (Some(_), areas) => Err(SelfieError::NoSuchFace(areas.len())),
+        (None, [first, second, ..]) if second.height >= SECOND_FACE * first.height => {
+            Err(SelfieError::ManyFaces(areas.to_vec()))
         }
-        (None, [first, ..]) => first,
-    };
-    Ok(chosen.embedding.clone())
+        (None, _) => Ok(0),
+    }
 }

@@ -49,6 +49,15 @@ pub fn derivatives(pixels: &Pixels) -> Result<Derivatives, DerivativeError> {
     })
 }
 
+/// A JPEG whose longer side is at most `side`.
+///
+/// # Errors
+/// See [`DerivativeError`].
+pub(crate) fn jpeg_of(pixels: &Pixels, side: u32) -> Result<Vec<u8>, DerivativeError> {
+    let shrunk = shrink_to(&mut Resizer::new(), pixels, side)?;
+    encode(shrunk.as_ref().unwrap_or(pixels), PREVIEW_QUALITY)
+}
+
 /// `None` when the pixels are small enough as they are.
 fn shrink_to(resizer: &mut Resizer, pixels: &Pixels, side: u32) -> Result<Option<Pixels>, DerivativeError> {
     let long = pixels.long_side();

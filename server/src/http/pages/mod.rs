@@ -237,7 +237,7 @@ async fn me(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
     let Some((guest, event)) = visit.guest.clone() else { return not_joined(&visit) };
     let search = match app.matching.faces() {
         _ if !event.faces => Search::Off,
-        FaceState::Ready(..) => Search::Ready,
+        FaceState::Ready(..) | FaceState::Remote(_) => Search::Ready,
         FaceState::Waiting(_) => Search::Waiting,
         FaceState::Off => Search::Off,
     };
