@@ -48,18 +48,19 @@ class Stage:
         shutil.copytree("/etc/apt", root / "etc/apt", dirs_exist_ok=True)
         run(["mount", "-t", "proc", "proc", root / "proc"])
         if packages:
+            cargo = Path(os.environ.get("CARGO_HOME", HOME / ".cargo"))
             self.lend("usr/local/rustup", Path(os.environ.get("RUSTUP_HOME", HOME / ".rustup")))
-            self.lend("usr/local/cargo-lent", Path(os.environ.get("CARGO_HOME", HOME / ".cargo")))
-            home = root / "usr/local/cargo"
-            home.mkdir()
-            (home / "bin").symlink_to("/usr/local/cargo-lent/bin")
-            (home / "registry").symlink_to("/usr/local/cargo-lent/registry")
+            self.lend("usr/local/cargo/bin", cargo / "bin")
+            # Cargo takes a lock and unpacks there.
+            self.lend("usr/local/cargo/registry", cargo / "registry", writable=True)
             self.environment |= {"RUSTUP_HOME": "/usr/local/rustup", "CARGO_HOME": "/usr/local/cargo"}
 
-    def lend(self, where, what):
+    def lend(self, where, what, writable=False):
         target = self.root / where
         target.mkdir(parents=True)
         run(["mount", "--bind", what, target])
+        if not writable:
+            run(["mount", "-o", "remount,bind,ro", target])
 
     def variables(self):
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/cargo/bin"
@@ -176,9 +177,12 @@ def main():
     size = subprocess.check_output(["du", "-sxm", stage.root], text=True).split()[0]
     print(f"image: every step ran, {built:.0f} s; {size} MB, the server {binary.stat().st_size / 1e6:.1f} MB of them; an event")
     print("created, a photo taken, ended in time, without capabilities and with its root read-only")
-    for mounted in sorted(work.glob("*/*")) + sorted(work.glob("*/usr/local/*")):
-        if mounted.is_mount():
-            run(["umount", mounted])
+
+
+def remove(work):
+    """Removes what the run left. Only outside its mount namespace, where what was lent cannot be reached through it."""
+    table = Path("/proc/self/mountinfo").read_text()
+    assert f" {work.resolve()}/" not in table, f"something is mounted below {work}"
     shutil.rmtree(work)
 
 
@@ -187,5 +191,6 @@ if __name__ == "__main__":
     if os.environ.get("FINDME_IMAGE_INSIDE"):
         main()
     else:
-        os.environ["FINDME_IMAGE_INSIDE"] = "1"
-        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, __file__, *sys.argv[1:]])
+        inside = ["unshare", "--mount", "--propagation", "private", sys.executable, __file__, *sys.argv[1:]]
+        subprocess.run(inside, check=True, env=os.environ | {"FINDME_IMAGE_INSIDE": "1"})
+        remove(Path(sys.argv[1]))
