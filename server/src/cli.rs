@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
+use crate::{Elsewhere, Site};
 use again::{ReindexArgs, RematchArgs};
 use evaluate::EvaluateArgs;
 use event::{EventCommand, TokenCommand};
@@ -86,6 +87,26 @@ struct DataArg {
     /// Folder of the catalogue, the photos and the keys [default: the system's data folder].
     #[arg(long, env = "FINDME_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Database server that holds the catalogue, for many machines: postgres://USER:PASSWORD@HOST/DATABASE [default: a
+    /// file in the data folder].
+    #[arg(long, env = "FINDME_DATABASE", value_name = "URL", hide_env_values = true)]
+    database: Option<String>,
+    /// Folder of the events' keys, which all machines reach and no backup holds [default: `keys` in the data folder].
+    #[arg(long, env = "FINDME_KEYS", value_name = "DIR")]
+    keys: Option<PathBuf>,
+}
+
+impl DataArg {
+    /// What lies elsewhere than in the data folder.
+    fn elsewhere(&self) -> Elsewhere {
+        Elsewhere { database: self.database.clone(), keys: self.keys.clone() }
+    }
+}
+
+/// Opens what the arguments name.
+async fn site(data: DataArg) -> anyhow::Result<Site> {
+    let elsewhere = data.elsewhere();
+    Site::open_with(&folder(data)?, &elsewhere).await
 }
 
 /// What runs the face models.

@@ -12,6 +12,8 @@ use crate::roles::Role;
 pub struct Config {
     /// Folder of the catalogue, the photos, the staged uploads and the keys. Created when it is not there.
     pub data: PathBuf,
+    /// What does not lie in the data folder, where many machines share it.
+    pub elsewhere: Elsewhere,
     /// What guests' links begin with, for example `https://photos.example`; `None`: taken from each request's `Host`.
     pub public_url: Option<String>,
     /// Who is responsible for the events, and how to reach them: for the page about privacy.
@@ -41,6 +43,7 @@ impl Config {
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
+            elsewhere: Elsewhere::default(),
             public_url: None,
             contact: None,
             models: None,
@@ -54,6 +57,15 @@ impl Config {
             tls: None,
         }
     }
+}
+
+/// What does not lie in the data folder, where many machines share it. `None`: it lies there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The catalogue: `postgres://user:password@host/database`.
+    pub database: Option<String>,
+    /// Folder of the events' keys. Neither the database nor a backup holds them.
+    pub keys: Option<PathBuf>,
 }
 
 /// How faces are found.

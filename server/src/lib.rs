@@ -58,7 +58,7 @@ use tokio_util::task::TaskTracker;
 pub use catalog::measure;
 use catalog::{Catalog, Quota};
 pub use cli::main;
-pub use config::{Config, Faces};
+pub use config::{Config, Elsewhere, Faces};
 use cpu::CpuPool;
 use face::Engine;
 use http::{App, Crowd, Rates, Terms, Tls, Unfound};
@@ -155,10 +155,31 @@ impl Site {
     /// # Errors
     /// When it is unreadable or damaged. Nothing is ever replaced by something empty.
     pub async fn open(data: &Path) -> anyhow::Result<Self> {
+        Self::open_with(data, &Elsewhere::default()).await
+    }
+
+    /// [`Site::open`] of a site that does not have everything in its data folder.
+    ///
+    /// # Errors
+    /// As there, and when what lies elsewhere cannot be reached.
+    pub async fn open_with(data: &Path, elsewhere: &Elsewhere) -> anyhow::Result<Self> {
         let cannot = || format!("cannot use the data folder {}", data.display());
         let store = PhotoStore::open(data).with_context(cannot)?;
-        let vault = Vault::open(&data.join("keys")).with_context(cannot)?;
+        let vault = Vault::open(&elsewhere.keys.clone().unwrap_or_else(|| data.join("keys"))).with_context(cannot)?;
         let _opening = roles::opening(data).await?;
+        let catalog = match &elsewhere.database {
+            Some(url) => open_database(url).await?,
+            None => Self::open_file(data, &vault, &store).await?,
+        };
+        let token = OperatorToken(Secret::random()?);
+        let first = catalog.set_once(OPERATOR, token.0.hash().as_bytes()).await?;
+        let quota = Quota::of(&Limits::default());
+        Ok(Self { catalog, store, vault, quota, first_operator_token: first.then_some(token) })
+    }
+
+    /// The catalogue in the data folder.
+    async fn open_file(data: &Path, vault: &Vault, store: &PhotoStore) -> anyhow::Result<Catalog> {
+        let cannot = || format!("cannot use the data folder {}", data.display());
         let file = data.join("findme.sqlite");
         if is_absent(&file).with_context(cannot)?
             && (vault.knows_events()? || store.knows_events().with_context(cannot)?)
@@ -169,11 +190,7 @@ impl Site {
                 file.display()
             );
         }
-        let catalog = Catalog::open(&file).await.with_context(|| format!("cannot open {}", file.display()))?;
-        let token = OperatorToken(Secret::random()?);
-        let first = catalog.set_once(OPERATOR, token.0.hash().as_bytes()).await?;
-        let quota = Quota::of(&Limits::default());
-        Ok(Self { catalog, store, vault, quota, first_operator_token: first.then_some(token) })
+        Catalog::open(&file).await.with_context(|| format!("cannot open {}", file.display()))
     }
 
     /// Creates an event and a first photographer token for it.
@@ -229,10 +246,11 @@ impl Server {
         store::private_dir_if_new(&config.data).with_context(|| format!("cannot create {}", config.data.display()))?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let serving = config.role.serves().then(|| roles::serving(&config.data)).transpose()?;
-        if !config.role.serves() && is_absent(&config.data.join("findme.sqlite"))? {
+        let shared = config.elsewhere.database.is_some();
+        if !config.role.serves() && !shared && is_absent(&config.data.join("findme.sqlite"))? {
             anyhow::bail!("there is no catalogue in {} yet; start the web role first", config.data.display());
         }
-        let site = Site { quota: Quota::of(&config.limits), ..Site::open(&config.data).await? };
+        let site = Site { quota: Quota::of(&config.limits), ..Site::open_with(&config.data, &config.elsewhere).await? };
         let work = Arc::new(Notify::new());
         let live = Live::new(site.catalog.clone());
         let uploads = Uploads::new(site.catalog.clone(), site.store.clone(), work.clone());
@@ -244,7 +262,7 @@ impl Server {
         let faces = load_faces(&config, pack, &site.catalog).await?;
         let mut working = None;
         if config.role.works() {
-            working = Some(roles::working(&config.data, &site.catalog).await?);
+            working = Some(roles::working(&config.data, &site.catalog, shared).await?);
             let woken =
                 if matches!(faces, FaceState::Waiting(_)) { 0 } else { site.catalog.wake_waiting_jobs().await? };
             if woken > 0 {
@@ -409,6 +427,18 @@ impl Server {
         }
         self.site.close().await;
     }
+}
+
+/// The catalogue on a database server.
+#[cfg(feature = "postgres")]
+async fn open_database(url: &str) -> anyhow::Result<Catalog> {
+    Catalog::open_postgres(url).await.context("cannot use the database server")
+}
+
+/// The catalogue on a database server, which this program knows nothing of.
+#[cfg(not(feature = "postgres"))]
+async fn open_database(_url: &str) -> anyhow::Result<Catalog> {
+    anyhow::bail!("this program was built without database servers; build it with `--features postgres`")
 }
 
 /// Whether there is no file, or one without content: SQLite would begin anew in either.

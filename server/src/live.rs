@@ -7,14 +7,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::{Catalog, LiveEntry};
+use crate::catalog::{Catalog, LiveEntry, LiveTail};
 use crate::clock::now_ms;
 
 /// Entries that a slow listener may be behind before it reads the table instead.
 const BACKLOG: usize = 1024;
-
-/// Entries that are read at once.
-const BATCH: u32 = 500;
 
 /// The table is read this often even when nobody said that something was written.
 const POLL: Duration = Duration::from_secs(2);
@@ -86,19 +83,20 @@ impl Live {
         }
     }
 
-    async fn spread(&self, last: &mut Option<i64>) -> crate::catalog::Result<()> {
-        let mut after = match *last {
-            Some(after) => after,
-            None => self.catalog.live_end().await?,
-        };
+    async fn spread(&self, last: &mut Option<LiveTail>) -> crate::catalog::Result<()> {
         loop {
-            *last = Some(after);
-            let entries = self.catalog.live_after(after, BATCH).await?;
+            let tail = match last {
+                Some(tail) => tail,
+                None => last.insert(self.catalog.live_tail().await?),
+            };
+            let (entries, next) = self.catalog.live_more(tail).await?;
             // Read behind the entries and told before them: none goes to somebody who lost their standing before it.
             let standing = self.catalog.standing().await?;
             self.standing.send_if_modified(|told| std::mem::replace(told, standing) != standing);
-            let Some(newest) = entries.last() else { return Ok(()) };
-            after = newest.seq;
+            *tail = next;
+            if entries.is_empty() {
+                return Ok(());
+            }
             for entry in entries {
                 // No listener is no error.
                 let _ = self.sender.send(entry);

@@ -1,5 +1,5 @@
-//! Hears of what other processes did to the same data folder: web and worker processes tell each other nothing but what
-//! stands in the catalogue. Looking costs microseconds, so it is done often.
+//! Hears of what other processes did to the same catalogue: web and worker processes tell each other nothing but what
+//! stands in it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use crate::live::Live;
 use crate::matching::Matching;
 use crate::vault::Vault;
 
-/// How late another process's news may be.
-const EVERY: Duration = Duration::from_millis(200);
+/// How long a catalogue that cannot be read is left alone.
+const AFTER_A_FAULT: Duration = Duration::from_millis(200);
 
 /// How long the key of an event that another process deleted may stay in this one's memory.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -34,11 +34,11 @@ impl Pulse {
         let mut changes: Option<Changes> = None;
         let mut forgot = Instant::now();
         loop {
-            tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
+            let changed = tokio::select! {
+                changed = self.changed(&mut changes) => changed,
                 () = shutdown.cancelled() => return,
-            }
-            if self.changed(&mut changes).await {
+            };
+            if changed {
                 self.live.wake();
                 self.work.notify_one();
                 self.apply_suppressions().await;
@@ -57,19 +57,23 @@ impl Pulse {
         }
     }
 
-    /// Whether anything was written since the last look; also when that cannot be told.
+    /// Waits for the next look; whether anything was written since the last one, also when that cannot be told.
     async fn changed(&self, changes: &mut Option<Changes>) -> bool {
         let seen = match changes {
-            Some(changes) => changes.any().await,
+            Some(changes) => changes.wait().await,
             None => self.catalog.changes().await.map(|new| {
                 *changes = Some(new);
                 true
             }),
         };
-        seen.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot look for other processes' changes");
-            *changes = None;
-            true
-        })
+        match seen {
+            Ok(changed) => changed,
+            Err(error) => {
+                tracing::warn!(%error, "cannot look for other processes' changes");
+                *changes = None;
+                tokio::time::sleep(AFTER_A_FAULT).await;
+                true
+            }
+        }
     }
 }

@@ -64,16 +64,19 @@ pub(crate) fn serving(data: &Path) -> anyhow::Result<Held> {
     }
 }
 
-/// Becomes one of those that index. The first of them takes back the leases of the dead.
+/// Becomes one of those that index. The first of them takes back the leases of the dead; where others index the same
+/// catalogue from other folders (`shared`), nobody knows who is dead, and leases run out by time.
 ///
 /// # Errors
 /// When the lock cannot be used or the catalogue cannot be written.
-pub(crate) async fn working(data: &Path, catalog: &Catalog) -> anyhow::Result<Held> {
+pub(crate) async fn working(data: &Path, catalog: &Catalog, shared: bool) -> anyhow::Result<Held> {
     let file = open(data, "work.lock")?;
     let file = match file.try_lock() {
         Ok(()) => {
-            // Nobody else can begin to work before this is done.
-            catalog.release_leases().await?;
+            if !shared {
+                // Nobody else can begin to work before this is done.
+                catalog.release_leases().await?;
+            }
             file.unlock().context("cannot unlock work.lock")?;
             file
         }
@@ -115,9 +118,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(&dir.path().join("findme.sqlite")).await.unwrap();
         assert!(!somebody_works(dir.path()).unwrap());
-        let first = working(dir.path(), &catalog).await.unwrap();
+        let first = working(dir.path(), &catalog, false).await.unwrap();
         assert!(somebody_works(dir.path()).unwrap());
-        let second = working(dir.path(), &catalog).await.unwrap();
+        let second = working(dir.path(), &catalog, false).await.unwrap();
         drop(first);
         assert!(somebody_works(dir.path()).unwrap(), "one is left");
         drop(second);

@@ -75,7 +75,7 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(crate) async fn open_jobs(&self, event: Option<EventId>) -> Result<(u64, u64)> {
         let row = query(
-            "SELECT COUNT(*), COALESCE(SUM(delays > 0), 0) FROM jobs WHERE waiting = 0 AND (?1 IS NULL OR event = ?1)",
+            "SELECT COUNT(*), COUNT(*) FILTER (WHERE delays > 0) FROM jobs WHERE waiting = 0 AND (?1 IS NULL OR event = ?1)",
         )
         .bind(event.as_ref().map(|event| event.as_bytes().as_slice()))
         .fetch_one(&self.readers)
@@ -91,7 +91,7 @@ impl Catalog {
     pub(crate) async fn requeue(&self, event: Option<EventId>, which: Requeue<'_>) -> Result<u64> {
         let troubled = "(state = 'failed' OR seq IN (SELECT photo FROM jobs WHERE delays > 0))";
         let (condition, ids) = match which {
-            Requeue::All => ("1".to_owned(), "[]".to_owned()),
+            Requeue::All => ("TRUE".to_owned(), "[]".to_owned()),
             Requeue::Failed => (troubled.to_owned(), "[]".to_owned()),
             Requeue::These(ids) => {
                 let hex: Vec<String> = ids.iter().map(PhotoId::to_simple).collect();
@@ -106,7 +106,7 @@ impl Catalog {
              WHERE (?2 IS NULL OR event = ?2) AND ?3 IS NOT NULL AND {condition}
              ON CONFLICT (photo) DO UPDATE SET run_after = 0, delays = 0, trouble = NULL, attempts = 0,
                  queued_at = excluded.queued_at
-             WHERE lease IS NULL AND waiting = 0 RETURNING event"
+             WHERE jobs.lease IS NULL AND jobs.waiting = 0 RETURNING event"
         );
         let rows = query(sqlx::AssertSqlSafe(queued)).bind(now_ms()).bind(event).bind(ids).fetch_all(&mut tx).await?;
         query(

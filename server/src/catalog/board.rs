@@ -39,7 +39,7 @@ impl Catalog {
     pub(crate) async fn board(&self, event: EventId) -> Result<BoardFigures> {
         let id = event.as_bytes().as_slice();
         let lately = query(
-            "SELECT COUNT(*) FROM (SELECT accepted_at FROM photos WHERE event = ? ORDER BY seq DESC LIMIT ?)
+            "SELECT COUNT(*) FROM (SELECT accepted_at FROM photos WHERE event = ? ORDER BY seq DESC LIMIT ?) AS newest
              WHERE accepted_at > ?",
         )
         .bind(id)
@@ -50,7 +50,7 @@ impl Catalog {
         let delays = query(
             "SELECT indexed_at - begun FROM (
                  SELECT indexed_at, (SELECT MIN(created_at) FROM uploads WHERE uploads.event = photos.event AND uploads.photo = photos.id) AS begun
-                 FROM photos WHERE event = ? AND indexed_at IS NOT NULL ORDER BY seq DESC LIMIT ?)
+                 FROM photos WHERE event = ? AND indexed_at IS NOT NULL ORDER BY seq DESC LIMIT ?) AS newest
              WHERE begun IS NOT NULL",
         )
         .bind(id)

@@ -101,7 +101,7 @@ impl Catalog {
         if !std::fs::metadata(file).is_ok_and(|found| found.len() > 0) {
             return Ok(());
         }
-        let known = Self::migrations().iter().map(|migration| migration.version).max().unwrap_or(0);
+        let known = super::schema::migrations().iter().map(|migration| migration.version).max().unwrap_or(0);
         let mut db = SqliteConnectOptions::new().filename(file).connect().await?;
         let found = if has_table(&mut db, "_sqlx_migrations").await? {
             sqlx::query("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(&mut db).await?.try_get(0)?
@@ -142,7 +142,7 @@ mod tests {
     /// A database as the first release left it: one event with a guest, their enrolment, and a photo.
     async fn first_schema(file: &Path) -> EventId {
         let mut db = SqliteConnectOptions::new().filename(file).create_if_missing(true).connect().await.unwrap();
-        let all = Catalog::migrations();
+        let all = super::super::schema::migrations();
         let first = sqlx::migrate::Migrator::with_migrations(all.iter().take(1).cloned().collect());
         first.run(&mut db).await.unwrap();
         let event = EventId::random().unwrap();

@@ -1,16 +1,20 @@
 //! One way to say a statement to either database. The SQL of the domain is written once, in what SQLite and PostgreSQL
-//! have in common (see [`Pool::dialect`] for the few words that differ); this is the only place that knows which of them
-//! listens.
+//! have in common: quoted where a name is a word of one of them, with a comment `/*postgres … */` for the few words that
+//! only the other understands. This is the only place that knows which of them listens.
 //!
 //! Invariant: a [`Tx`] that is dropped without [`Tx::commit`] has changed nothing.
 
 mod column;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod value;
 
-use sqlx::sqlite::{SqlitePool, SqliteQueryResult, SqliteRow};
+use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{SqlSafeStr, SqlStr, Sqlite, Transaction};
 
 pub(super) use column::{Column, Place};
+#[cfg(feature = "postgres")]
+pub(super) use postgres::{PgSide, PgTx, open as open_postgres};
 pub(super) use value::Value;
 
 /// Connections to the database.
@@ -18,6 +22,9 @@ pub(super) use value::Value;
 pub(super) enum Pool {
     /// A file of this machine.
     Sqlite(SqlitePool),
+    /// Of a database server.
+    #[cfg(feature = "postgres")]
+    Postgres(PgSide),
 }
 
 /// A running transaction.
@@ -25,6 +32,9 @@ pub(super) enum Pool {
 pub(super) enum Tx {
     /// Of a file of this machine.
     Sqlite(Transaction<'static, Sqlite>),
+    /// Of a database server.
+    #[cfg(feature = "postgres")]
+    Postgres(PgTx),
 }
 
 /// One row of an answer.
@@ -32,6 +42,9 @@ pub(super) enum Tx {
 pub(super) enum Row {
     /// Of a file of this machine.
     Sqlite(SqliteRow),
+    /// Of a database server.
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::postgres::PgRow),
 }
 
 /// What a statement did that answers no rows.
@@ -71,6 +84,17 @@ impl Pool {
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(side) => side.pool.close().await,
+        }
+    }
+
+    /// The file's connections, where it is a file.
+    pub(super) const fn sqlite(&self) -> Option<&SqlitePool> {
+        match self {
+            Self::Sqlite(pool) => Some(pool),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => None,
         }
     }
 }
@@ -83,6 +107,8 @@ impl Tx {
     pub(super) async fn commit(self) -> sqlx::Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await,
+            #[cfg(feature = "postgres")]
+            Self::Postgres(tx) => tx.commit().await,
         }
     }
 }
@@ -95,6 +121,8 @@ impl Row {
     pub(super) fn try_get<'r, T: Column<'r>, I: Place>(&'r self, column: I) -> sqlx::Result<T> {
         match self {
             Self::Sqlite(row) => T::of_sqlite(row, column),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(row) => T::of_postgres(row, column),
         }
     }
 }
@@ -114,10 +142,18 @@ pub(super) fn query(sql: impl SqlSafeStr) -> Query {
 
 /// Runs a statement on the connection or pool that `at` names.
 macro_rules! run {
-    ($query:expr, $at:expr, $how:ident) => {
+    ($query:expr, $at:expr, $how:ident, $sqlite:expr, $postgres:expr) => {
         match $at.into() {
-            At::Pool(Pool::Sqlite(pool)) => $query.for_sqlite().$how(pool).await,
-            At::Tx(Tx::Sqlite(tx)) => $query.for_sqlite().$how(&mut **tx).await,
+            At::Pool(Pool::Sqlite(pool)) => $query.for_sqlite().$how(pool).await.map($sqlite),
+            At::Tx(Tx::Sqlite(tx)) => $query.for_sqlite().$how(&mut **tx).await.map($sqlite),
+            #[cfg(feature = "postgres")]
+            At::Pool(Pool::Postgres(side)) => {
+                let done = $query.for_postgres().$how(&side.pool).await.map($postgres);
+                side.wrote();
+                done
+            }
+            #[cfg(feature = "postgres")]
+            At::Tx(Tx::Postgres(tx)) => $query.for_postgres().$how(tx.connection()).await.map($postgres),
         }
     };
 }
@@ -138,12 +174,23 @@ impl Query {
         })
     }
 
+    #[cfg(feature = "postgres")]
+    fn for_postgres(self) -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
+        let sql = sqlx::AssertSqlSafe(postgres::translated(self.sql.as_str()));
+        self.values.into_iter().fold(sqlx::query(sql), |query, value| match value {
+            Value::Int(value) => query.bind(value),
+            Value::Real(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Bytes(value) => query.bind(value),
+        })
+    }
+
     /// Runs it for what it changes.
     ///
     /// # Errors
     /// When it fails; in a transaction the transaction is then to be dropped.
     pub(super) async fn execute<'a>(self, at: impl Into<At<'a>>) -> sqlx::Result<Done> {
-        run!(self, at, execute).map(|done: SqliteQueryResult| Done(done.rows_affected()))
+        run!(self, at, execute, |done| Done(done.rows_affected()), |done| Done(done.rows_affected()))
     }
 
     /// All rows of its answer.
@@ -151,7 +198,10 @@ impl Query {
     /// # Errors
     /// As [`Query::execute`].
     pub(super) async fn fetch_all<'a>(self, at: impl Into<At<'a>>) -> sqlx::Result<Vec<Row>> {
-        run!(self, at, fetch_all).map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+        run!(self, at, fetch_all, |rows| rows.into_iter().map(Row::Sqlite).collect(), |rows| rows
+            .into_iter()
+            .map(Row::Postgres)
+            .collect())
     }
 
     /// The first row of its answer, if there is one.
@@ -159,7 +209,7 @@ impl Query {
     /// # Errors
     /// As [`Query::execute`].
     pub(super) async fn fetch_optional<'a>(self, at: impl Into<At<'a>>) -> sqlx::Result<Option<Row>> {
-        run!(self, at, fetch_optional).map(|row| row.map(Row::Sqlite))
+        run!(self, at, fetch_optional, |row| row.map(Row::Sqlite), |row| row.map(Row::Postgres))
     }
 
     /// The first row of its answer.

@@ -169,13 +169,13 @@ impl Catalog {
         if idle {
             return Ok(None); // the usual case: no write lock taken for looking
         }
+        self.put_aside().await?;
         let mut tx = self.begin(Scope::Nothing).await?;
-        self.put_aside(&mut tx).await?;
         let now = now_ms();
         let row = query(
             "UPDATE jobs SET lease = ?, lease_until = ?, attempts = attempts + 1
              WHERE photo = (SELECT photo FROM jobs WHERE waiting = 0 AND run_after <= ? AND lease_until <= ?
-                            ORDER BY attempts, photo DESC LIMIT 1)
+                            ORDER BY attempts, photo DESC LIMIT 1 /*postgres FOR UPDATE SKIP LOCKED */)
              RETURNING photo",
         )
         .bind(lease.as_slice())
@@ -184,42 +184,45 @@ impl Catalog {
         .bind(now)
         .fetch_optional(&mut tx)
         .await?;
-        let claim = match row {
-            None => None,
-            Some(row) => {
-                let seq: i64 = row.try_get(0)?;
-                let photo = query("SELECT event, photos.id, digest IS NOT NULL AS original, policy <> 'off' AS faces FROM photos JOIN events ON events.id = event WHERE seq = ?")
-                    .bind(seq)
-                    .fetch_one(&mut tx)
-                    .await?;
-                Some(Claim {
-                    seq,
-                    event: id_column!(&photo, "event", EventId)?,
-                    photo: id_column!(&photo, "id", PhotoId)?,
-                    original: photo.try_get("original")?,
-                    faces: photo.try_get("faces")?,
-                    lease,
-                })
-            }
+        let Some(row) = row else { return Ok(None) };
+        let seq: i64 = row.try_get(0)?;
+        let photo = query("SELECT event, photos.id, digest IS NOT NULL AS original, policy <> 'off' AS faces FROM photos JOIN events ON events.id = event WHERE seq = ?")
+            .bind(seq)
+            .fetch_one(&mut tx)
+            .await?;
+        let claim = Claim {
+            seq,
+            event: id_column!(&photo, "event", EventId)?,
+            photo: id_column!(&photo, "id", PhotoId)?,
+            original: photo.try_get("original")?,
+            faces: photo.try_get("faces")?,
+            lease,
         };
         tx.commit().await?;
-        Ok(claim)
+        Ok(Some(claim))
     }
 
     /// Photos whose workers died again and again are marked, never tried for ever.
-    async fn put_aside(&self, tx: &mut Tx) -> Result<()> {
-        let rows = query(
-            "SELECT jobs.photo AS seq, jobs.event AS event, photos.id AS photo FROM jobs
-             JOIN photos ON photos.seq = jobs.photo WHERE waiting = 0 AND attempts >= ? AND lease_until <= ?",
-        )
-        .bind(MAX_ATTEMPTS)
-        .bind(now_ms())
-        .fetch_all(&mut *tx)
-        .await?;
+    async fn put_aside(&self) -> Result<()> {
+        let given_up = "SELECT jobs.photo AS seq, jobs.event AS event, photos.id AS photo FROM jobs
+             JOIN photos ON photos.seq = jobs.photo WHERE waiting = 0 AND attempts >= ? AND lease_until <= ?";
+        let rows = query(given_up).bind(MAX_ATTEMPTS).bind(now_ms()).fetch_all(&self.readers).await?;
         for row in rows {
-            let (seq, event) = (row.try_get("seq")?, id_column!(&row, "event", EventId)?);
-            fail(tx, event, seq, id_column!(&row, "photo", PhotoId)?, "gave-up").await?;
-            super::photos::bump(tx, event).await?;
+            let (seq, event) = (row.try_get::<i64, _>("seq")?, id_column!(&row, "event", EventId)?);
+            let mut tx = self.begin(Scope::Event(event)).await?;
+            // It may have been claimed, asked for again or put aside since it was looked up.
+            let still =
+                query("DELETE FROM jobs WHERE photo = ? AND waiting = 0 AND attempts >= ? AND lease_until <= ?")
+                    .bind(seq)
+                    .bind(MAX_ATTEMPTS)
+                    .bind(now_ms())
+                    .execute(&mut tx)
+                    .await?;
+            if still.rows_affected() == 1 {
+                fail(&mut tx, event, seq, id_column!(&row, "photo", PhotoId)?, "gave-up").await?;
+                super::photos::bump(&mut tx, event).await?;
+                tx.commit().await?;
+            }
         }
         Ok(())
     }
@@ -317,7 +320,8 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn queue_depth(&self) -> Result<(i64, i64)> {
-        let row = query("SELECT COUNT(*), COALESCE(SUM(waiting), 0) FROM jobs").fetch_one(&self.readers).await?;
+        let row =
+            query("SELECT COUNT(*), COUNT(*) FILTER (WHERE waiting = 1) FROM jobs").fetch_one(&self.readers).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
 

@@ -1,12 +1,18 @@
 //! The live log: what happened, in order, durable. Entries are written in the transaction of what they tell about, so
 //! that a listener who replays from an id misses nothing and hears of nothing that did not happen.
 
+#[cfg(feature = "postgres")]
+use std::collections::HashMap;
+
 use findme_common::protocol::LiveKind;
 use findme_common::{EventId, GuestId, PhotoId};
 
-use super::db::{Row, Tx, query};
+use super::db::{Pool, Row, Tx, query};
 use super::{Catalog, CatalogError, Result, id_column};
 use crate::clock::now_ms;
+
+/// Entries that are read at once.
+const BATCH: u32 = 500;
 
 /// One entry of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,15 +132,80 @@ fn entry(row: &Row) -> Result<LiveEntry> {
     })
 }
 
+/// How far the log of all events was read.
+#[derive(Debug, Clone)]
+pub(crate) enum LiveTail {
+    /// SQLite has one writer: entries can be seen in the order of their places.
+    Place(i64),
+    /// With many writers that is so only within an event: the last number of each.
+    #[cfg(feature = "postgres")]
+    Numbers(HashMap<EventId, i64>),
+}
+
 impl Catalog {
+    /// The end of the log of all events, as it is now.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn live_tail(&self) -> Result<LiveTail> {
+        match &self.readers {
+            Pool::Sqlite(_) => Ok(LiveTail::Place(self.live_end().await?)),
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => Ok(LiveTail::Numbers(self.live_ends().await?.into_iter().collect())),
+        }
+    }
+
+    /// Entries of all events behind `tail`, some hundreds at once, and where the tail is behind them. None: that is all.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn live_more(&self, tail: &LiveTail) -> Result<(Vec<LiveEntry>, LiveTail)> {
+        match tail {
+            LiveTail::Place(after) => {
+                let entries = self.live_after(*after, BATCH).await?;
+                let last = entries.last().map_or(*after, |entry| entry.seq);
+                Ok((entries, LiveTail::Place(last)))
+            }
+            #[cfg(feature = "postgres")]
+            LiveTail::Numbers(known) => self.live_more_by_event(known.clone()).await,
+        }
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn live_ends(&self) -> Result<Vec<(EventId, i64)>> {
+        let rows = query("SELECT id, live_end FROM events").fetch_all(&self.readers).await?;
+        rows.iter().map(|row| Ok((id_column!(row, "id", EventId)?, row.try_get("live_end")?))).collect()
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn live_more_by_event(&self, mut known: HashMap<EventId, i64>) -> Result<(Vec<LiveEntry>, LiveTail)> {
+        let mut all = Vec::new();
+        for (event, end) in self.live_ends().await? {
+            let last = known.entry(event).or_default();
+            while *last < end && all.len() < BATCH as usize {
+                let entries = self.live_of_event_after(event, *last, BATCH).await?;
+                // What is missing before the end was erased. What came behind it since is read already.
+                let whole = entries.len() < BATCH as usize;
+                let newest = entries.last().map_or(*last, |entry| entry.number);
+                *last = if whole { newest.max(end) } else { newest };
+                all.extend(entries);
+            }
+        }
+        Ok((all, LiveTail::Numbers(known)))
+    }
+
     /// Place of the newest entry that was ever written, over all events.
     ///
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn live_end(&self) -> Result<i64> {
         // The newest row may have been erased since it was told; its place is not given again.
-        let end = query("SELECT seq FROM sqlite_sequence WHERE name = 'live'").fetch_optional(&self.readers);
-        end.await?.map_or(Ok(0), |row| Ok(row.try_get(0)?))
+        let sql = match &self.readers {
+            Pool::Sqlite(_) => "SELECT seq FROM sqlite_sequence WHERE name = 'live'",
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => "SELECT MAX(seq) FROM live HAVING COUNT(*) > 0",
+        };
+        query(sql).fetch_optional(&self.readers).await?.map_or(Ok(0), |row| Ok(row.try_get(0)?))
     }
 
     /// Entries of all events behind the place `after`, oldest first, `limit` at most.

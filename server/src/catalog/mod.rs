@@ -1,5 +1,6 @@
-//! Every SQL statement of the server, one file per subject. SQLite in WAL mode with `synchronous=FULL`: what a method
-//! has committed survives a power cut. One writer; readers never wait for it.
+//! Every SQL statement of the server, one file per subject. SQLite in WAL mode with `synchronous=FULL`, or PostgreSQL with
+//! `synchronous_commit=on`: what a method has committed survives a power cut. One writer in SQLite, one for each event in
+//! PostgreSQL; readers never wait for it.
 //!
 //! The digest is looked up nowhere: photos are found by their id alone.
 
@@ -23,6 +24,7 @@ mod rematch;
 mod remote;
 mod reports;
 mod retention;
+mod schema;
 mod standing;
 mod suppressions;
 mod trim;
@@ -40,9 +42,8 @@ use std::time::Duration;
 
 use findme_common::protocol::Counts;
 use findme_common::{EventId, GuestId};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection, SqlSafeStr};
 
 pub(crate) use attention::Requeue;
 pub(crate) use audit::Actor;
@@ -54,7 +55,7 @@ pub(crate) use events::{Event, Machine, Terms, is_understood};
 pub(crate) use faces::{NewFace, SealedFace};
 pub(crate) use guests::{Guest, GuestEnrolment, Purpose, SESSION_MS};
 pub(crate) use jobs::{Claim, FindUnwanted, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble};
-pub(crate) use live::{Audience, LiveEntry};
+pub(crate) use live::{Audience, LiveEntry, LiveTail};
 pub(crate) use photos::{Original, Photo, PhotoFilter};
 pub(crate) use quota::Quota;
 use recent::Recent;
@@ -84,6 +85,10 @@ pub(crate) enum CatalogError {
     /// The write was taken back: the transaction that it shared could not be committed.
     #[error("the catalogue could not be written: {0}")]
     NotCommitted(String),
+    /// The database server may forget what it has committed.
+    #[cfg(feature = "postgres")]
+    #[error("the database has {0}=off: what it has committed may be lost; switch it on")]
+    Unsafe(&'static str),
     /// A newer version of the program wrote it.
     #[error(
         "the catalogue was written by a newer version of this program (schema {found}, this one knows {known}); use that \
@@ -102,9 +107,16 @@ pub(crate) enum CatalogError {
 
 impl From<sqlx::Error> for CatalogError {
     fn from(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|e| e.code());
+        match code.as_deref() {
+            // PostgreSQL's codes have five places: disk_full, foreign_key_violation.
+            Some("53100") => return Self::Full,
+            Some("23503") => return Self::Gone,
+            Some(code) if code.len() == 5 => return Self::Sql(error),
+            _ => {}
+        }
         // SQLITE_FULL is 13; extended codes keep it in the low byte.
-        let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<u32>().ok());
-        match code {
+        match code.and_then(|code| code.parse::<u32>().ok()) {
             Some(code) if code & 0xFF == 13 => Self::Full,
             // SQLITE_CONSTRAINT_FOREIGNKEY: every chain of references ends at an event.
             Some(787) => Self::Gone,
@@ -197,7 +209,7 @@ impl Catalog {
             })
             .connect_with(options.clone())
             .await?;
-        Self::migrations().run(&writer).await?;
+        schema::migrations().run(&writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(5)
             .acquire_timeout(Duration::from_secs(30))
@@ -208,29 +220,29 @@ impl Catalog {
         Ok(Self { writer, writer_task, readers, counted: Arc::default(), recent })
     }
 
-    /// Embedded by hand: sqlx's `migrate!` would need its macro crates, which double the build of this crate's tree.
-    fn migrations() -> Migrator {
-        let files = [
-            (1, "init", include_str!("../../migrations/0001_init.sql")),
-            (2, "promises", include_str!("../../migrations/0002_promises.sql")),
-            (3, "guard", include_str!("../../migrations/0003_guard.sql")),
-            (4, "versions", include_str!("../../migrations/0004_versions.sql")),
-            (5, "faces", include_str!("../../migrations/0005_faces.sql")),
-            (6, "remote", include_str!("../../migrations/0006_remote.sql")),
-        ];
-        let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
-            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-        };
-        Migrator::with_migrations(files.into_iter().map(migration).collect())
+    /// Opens the catalogue on a database server and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When it cannot be reached, cannot be trusted with commits, or comes from a newer version.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn open_postgres(url: &str) -> Result<Self> {
+        let (writer, readers) = db::open_postgres(url).await?;
+        writer.migrate(&schema::postgres_migrations()).await?;
+        let writer_task = Writer::on_postgres(writer.clone());
+        let (writer, readers) = (Pool::Postgres(writer), Pool::Postgres(readers));
+        Ok(Self { writer, writer_task, readers, counted: Arc::default(), recent: Recent::new() })
     }
 
     /// Starts the one write transaction; takes the write lock at once, so that it cannot fail half-way for it.
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    async fn begin(&self, _scope: Scope) -> Result<Tx> {
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite has one writer"))]
+    async fn begin(&self, scope: Scope) -> Result<Tx> {
         match &self.writer {
             Pool::Sqlite(writer) => Ok(Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?)),
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(side) => Ok(Tx::Postgres(side.begin(scope).await?)),
         }
     }
 
@@ -241,6 +253,8 @@ impl Catalog {
     async fn begin_reading(&self) -> Result<Tx> {
         match &self.readers {
             Pool::Sqlite(readers) => Ok(Tx::Sqlite(readers.begin().await?)),
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(side) => Ok(Tx::Postgres(side.begin_reading().await?)),
         }
     }
 
@@ -249,7 +263,11 @@ impl Catalog {
     /// # Errors
     /// When they do not.
     pub(crate) async fn can_be_written(&self) -> Result<()> {
-        self.writer_task.write(Scope::Nothing, |_| Box::pin(async { Ok(()) })).await
+        match &self.writer {
+            Pool::Sqlite(_) => self.writer_task.write(Scope::Nothing, |_| Box::pin(async { Ok(()) })).await,
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(side) => side.can_be_written().await,
+        }
     }
 
     /// Closes all connections, which folds the write-ahead log into the database.
@@ -261,7 +279,7 @@ impl Catalog {
     /// Folds the write-ahead log into the database: what was erased may still stand in the log. Readers that hold it are
     /// waited for (the busy handler's 20 s, twice); then it is said, and the next erasure or the end of the process does it.
     async fn truncate_log(&self) -> Result<()> {
-        let Pool::Sqlite(writer) = &self.writer;
+        let Some(writer) = self.writer.sqlite() else { return Ok(()) };
         for _ in 0..2 {
             let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(writer).await?;
             if sqlx::Row::try_get::<i64, _>(&row, 0)? == 0 {

@@ -16,7 +16,6 @@ use findme_common::{Digest, EventId, PhotoId};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteOperation};
 
-use super::db::Pool;
 use super::{Catalog, Guest, Photo, Result};
 
 /// How late a change by another process may be noticed, at most.
@@ -157,9 +156,10 @@ impl<K: Hash + Eq, V: Clone> Answers<K, V> {
 impl Catalog {
     /// The moment that answers have to be of; `None` when only the tables know.
     fn moment(&self) -> Option<Moment> {
+        // A database server tells nobody row by row what others write: there the tables are asked.
+        let writer = self.writer.sqlite()?;
         if self.recent.is_to_be_looked() {
             // Looked at when it is given back, see [`Recent::at_rest`]; one that is in use is given back anyway.
-            let Pool::Sqlite(writer) = &self.writer;
             drop(writer.try_acquire());
         }
         self.recent.moment()

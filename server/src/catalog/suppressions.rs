@@ -195,7 +195,7 @@ async fn end(tx: &mut Tx, event: EventId, ids: &[i64]) -> Result<()> {
 async fn remove_faces(tx: &mut Tx, event: EventId, suppression: i64, faces: &[i64]) -> Result<()> {
     let list = serde_json::to_string(faces).map_err(|_| CatalogError::Damaged("faces cannot be listed"))?;
     let gone = query(
-        "DELETE FROM faces WHERE event = ? AND id IN (SELECT value FROM json_each(?))
+        "DELETE FROM faces WHERE event = ? AND id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))
          RETURNING photo, x, y, width, height",
     )
     .bind(event.as_bytes().as_slice())

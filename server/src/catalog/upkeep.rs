@@ -142,7 +142,9 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn totals(&self) -> Result<(u64, u64)> {
-        let row = query("SELECT COUNT(*), COALESCE(SUM(bytes), 0) FROM photos").fetch_one(&self.readers).await?;
+        let row = query("SELECT COUNT(*), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM photos")
+            .fetch_one(&self.readers)
+            .await?;
         Ok((row.try_get::<i64, _>(0)?.unsigned_abs(), row.try_get::<i64, _>(1)?.unsigned_abs()))
     }
 
@@ -299,7 +301,7 @@ impl Catalog {
         let events = events.collect::<Result<_>>()?;
         let reasons = query(
             "SELECT word, COUNT(*) AS n FROM (SELECT reason AS word FROM photos WHERE state = 'failed'
-             UNION ALL SELECT trouble FROM jobs) WHERE word IS NOT NULL GROUP BY word ORDER BY word",
+             UNION ALL SELECT trouble FROM jobs) AS words WHERE word IS NOT NULL GROUP BY word ORDER BY word",
         )
         .fetch_all(&self.readers)
         .await?;

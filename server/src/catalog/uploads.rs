@@ -125,7 +125,7 @@ impl Catalog {
     /// When the catalogue cannot be written.
     pub(crate) async fn set_offset(&self, id: UploadId, offset: u64) -> Result<()> {
         let set = async move |tx: &mut Tx| {
-            query("UPDATE uploads SET offset = ?, touched_at = ? WHERE id = ? AND complete = 0")
+            query("UPDATE uploads SET \"offset\" = ?, touched_at = ? WHERE id = ? AND complete = 0")
                 .bind(offset as i64)
                 .bind(now_ms())
                 .bind(id.as_bytes().as_slice())
@@ -247,7 +247,7 @@ async fn declare(tx: &mut Tx, event: EventId, new: PhotoId, old: PhotoId) -> Res
 async fn finish(tx: &mut Tx, upload: &UploadRow, stored: &Digest) -> Result<()> {
     let new = &upload.new;
     let done = query(
-        "UPDATE uploads SET complete = 1, offset = length, digest = ?, touched_at = ? WHERE id = ? AND complete = 0",
+        "UPDATE uploads SET complete = 1, \"offset\" = length, digest = ?, touched_at = ? WHERE id = ? AND complete = 0",
     )
     .bind(stored.as_bytes().as_slice())
     .bind(now_ms())
@@ -279,13 +279,13 @@ async fn upsert_photo(tx: &mut Tx, new: &NewUpload, stored: &Digest) -> Result<O
         Kind::Original => {
             "INSERT INTO photos (event, id, name, accepted_at, visibility, digest, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (event, id) DO UPDATE SET digest = excluded.digest, bytes = excluded.bytes, name = excluded.name, private_ranges = NULL,
-                 state = CASE state WHEN 'failed' THEN 'received' ELSE state END, reason = NULL
-             WHERE photos.digest IS NOT excluded.digest
+                 state = CASE photos.state WHEN 'failed' THEN 'received' ELSE photos.state END, reason = NULL
+             WHERE photos.digest IS DISTINCT FROM excluded.digest
              RETURNING seq"
         }
         Kind::Preview => {
             "INSERT INTO photos (event, id, name, accepted_at, visibility, has_preview) VALUES (?, ?, ?, ?, ?, 1)
-             ON CONFLICT (event, id) DO UPDATE SET has_preview = 1 WHERE digest IS NULL AND has_preview = 0
+             ON CONFLICT (event, id) DO UPDATE SET has_preview = 1 WHERE photos.digest IS NULL AND photos.has_preview = 0
              RETURNING seq"
         }
     };

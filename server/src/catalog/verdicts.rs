@@ -29,7 +29,7 @@ impl Catalog {
     /// # Errors
     /// When the catalogue cannot be read.
     pub(crate) async fn verdict_tag(&self, guest: GuestId) -> Result<(i64, i64)> {
-        let sql = "SELECT COUNT(*), COALESCE(SUM(given_at % 1000003 * (1 + mine)), 0) FROM verdicts WHERE guest = ?";
+        let sql = "SELECT COUNT(*), CAST(COALESCE(SUM(given_at % 1000003 * (1 + mine)), 0) AS BIGINT) FROM verdicts WHERE guest = ?";
         let row = query(sql).bind(guest.as_bytes().as_slice()).fetch_one(&self.readers).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }

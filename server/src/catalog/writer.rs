@@ -25,11 +25,21 @@ pub(super) const BATCH: usize = 64;
 /// Writes that may queue; more wait to get in.
 const QUEUE: usize = 1024;
 
-/// The way into the queue.
+/// The way in.
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
-    queue: mpsc::Sender<Box<dyn Write>>,
+    way: Way,
     commits: Arc<AtomicU64>,
+}
+
+/// How writes come to be committed.
+#[derive(Debug, Clone)]
+enum Way {
+    /// Through the queue of the one writer.
+    Queue(mpsc::Sender<Box<dyn Write>>),
+    /// Each by itself: the database server lets commits that come together share a sync.
+    #[cfg(feature = "postgres")]
+    Postgres(super::db::PgSide),
 }
 
 /// One write in the queue.
@@ -82,28 +92,58 @@ impl Writer {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let commits = Arc::new(AtomicU64::new(0));
         tokio::spawn(run(pool, waiting, batch, commits.clone()));
-        Self { queue, commits }
+        Self { way: Way::Queue(queue), commits }
     }
 
     /// Runs a write and waits until it is on stable storage. It is done also when the caller goes away meanwhile.
     ///
     /// # Errors
     /// The write's own error, or that of the commit; then nothing of it was written.
-    pub(super) async fn write<T, F>(&self, _scope: Scope, work: F) -> Result<T>
+    #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "SQLite has one writer"))]
+    pub(super) async fn write<T, F>(&self, scope: Scope, work: F) -> Result<T>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
     {
-        let (waiting, answer) = oneshot::channel();
-        let gone = || CatalogError::NotCommitted("the writer has ended".to_owned());
-        self.queue.send(Box::new(Queued { work: Some(work), result: None, waiting })).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        match &self.way {
+            Way::Queue(queue) => {
+                let (waiting, answer) = oneshot::channel();
+                let gone = || CatalogError::NotCommitted("the writer has ended".to_owned());
+                queue.send(Box::new(Queued { work: Some(work), result: None, waiting })).await.map_err(|_| gone())?;
+                answer.await.unwrap_or_else(|_| Err(gone()))
+            }
+            #[cfg(feature = "postgres")]
+            Way::Postgres(side) => write_alone(side.clone(), self.commits.clone(), scope, work).await,
+        }
+    }
+
+    /// Without a queue.
+    #[cfg(feature = "postgres")]
+    pub(super) fn on_postgres(side: super::db::PgSide) -> Self {
+        Self { way: Way::Postgres(side), commits: Arc::default() }
     }
 
     /// Commits so far.
     pub(super) fn commits(&self) -> u64 {
         self.commits.load(Ordering::Relaxed)
     }
+}
+
+/// Runs a write in a transaction of its own, on a task of its own: it is done also when the caller goes away meanwhile.
+#[cfg(feature = "postgres")]
+async fn write_alone<T, F>(side: super::db::PgSide, commits: Arc<AtomicU64>, scope: Scope, work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+{
+    let done = tokio::spawn(async move {
+        let mut tx = Tx::Postgres(side.begin(scope).await?);
+        let result = work(&mut tx).await?;
+        tx.commit().await?;
+        commits.fetch_add(1, Ordering::Relaxed);
+        Ok(result)
+    });
+    done.await.unwrap_or_else(|died| Err(CatalogError::NotCommitted(died.to_string())))
 }
 
 async fn run(pool: SqlitePool, mut queue: mpsc::Receiver<Box<dyn Write>>, batch: usize, commits: Arc<AtomicU64>) {

@@ -14,7 +14,7 @@ use super::{DataArg, folder};
 use crate::catalog::Requeue;
 use crate::cpu::CpuPool;
 use crate::matching::{FaceState, Matching};
-use crate::{Role, Server, Site, is_absent, picture, roles};
+use crate::{Elsewhere, Role, Server, Site, is_absent, picture, roles};
 
 #[derive(Debug, Args)]
 pub(super) struct ReindexArgs {
@@ -41,12 +41,14 @@ pub(super) struct RematchArgs {
 
 /// Puts photos into the queue again and waits until they are indexed: by the workers that there are, or by its own.
 pub(super) async fn reindex(args: ReindexArgs) -> anyhow::Result<()> {
+    let elsewhere = args.data.elsewhere();
     let data = folder(args.data)?;
-    let site = open(&data, args.event).await?;
-    let own = if roles::somebody_works(&data)? {
+    let site = open(&data, &elsewhere, args.event).await?;
+    // On a database server it is not known who works; whoever does so takes what this queues.
+    let own = if elsewhere.database.is_some() || roles::somebody_works(&data)? {
         None
     } else {
-        let server = Server::open(args.work.config(data, Role::Worker)).await?;
+        let server = Server::open(args.work.config(data, elsewhere, Role::Worker)).await?;
         if let Some(problem) = server.faces_problem() {
             anyhow::bail!("nothing was queued, since nobody could index it: {problem}");
         }
@@ -96,7 +98,8 @@ async fn wait(
 
 /// Tells guests of photos that they were not told of, by today's thresholds.
 pub(super) async fn rematch(args: RematchArgs) -> anyhow::Result<()> {
-    let site = open(&folder(args.data)?, args.event).await?;
+    let elsewhere = args.data.elsewhere();
+    let site = open(&folder(args.data)?, &elsewhere, args.event).await?;
     let events = match args.event {
         Some(event) => vec![event],
         None => site.catalog.events().await?.into_iter().map(|event| event.id).collect(),
@@ -117,11 +120,11 @@ pub(super) async fn rematch(args: RematchArgs) -> anyhow::Result<()> {
 }
 
 /// The site of a data folder that is there, and the event too.
-async fn open(data: &Path, event: Option<EventId>) -> anyhow::Result<Site> {
-    if is_absent(&data.join("findme.sqlite"))? {
+async fn open(data: &Path, elsewhere: &Elsewhere, event: Option<EventId>) -> anyhow::Result<Site> {
+    if elsewhere.database.is_none() && is_absent(&data.join("findme.sqlite"))? {
         anyhow::bail!("there is no catalogue in {}; name its folder with --data", data.display());
     }
-    let site = Site::open(data).await?;
+    let site = Site::open_with(data, elsewhere).await?;
     if let Some(event) = event {
         site.catalog.event(event).await?.with_context(|| format!("there is no event {event}"))?;
     }

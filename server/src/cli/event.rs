@@ -7,11 +7,11 @@ use clap::{Args, Subcommand};
 use findme_common::EventId;
 use findme_common::protocol::{EventChange, Policy, Until};
 
-use super::{DataArg, folder, show_operator_token};
+use super::{DataArg, show_operator_token, site};
+use crate::NewEvent;
 use crate::catalog::Actor;
 use crate::clock::rfc3339;
 use crate::retention::{ATTESTED, FACES_DAYS, LONGEST_DAYS, PHOTOS_DAYS};
-use crate::{NewEvent, Site};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum EventCommand {
@@ -131,7 +131,7 @@ pub(super) async fn event(command: EventCommand) -> anyhow::Result<()> {
 }
 
 async fn create(new: NewEvent, data: DataArg) -> anyhow::Result<()> {
-    let site = Site::open(&folder(data)?).await?;
+    let site = site(data).await?;
     show_operator_token(site.first_operator_token.as_ref());
     let policy = new.policy;
     let created = site.create_event(new).await?;
@@ -156,7 +156,7 @@ fn term(until: Option<i64>) -> String {
 }
 
 async fn list(data: DataArg) -> anyhow::Result<()> {
-    let site = Site::open(&folder(data)?).await?;
+    let site = site(data).await?;
     for event in site.catalog.events().await? {
         let closed = if event.closed_at.is_some() { "  (closed)" } else { "" };
         println!("{}  {}  {}{closed}", event.id, event.join, event.name);
@@ -166,14 +166,14 @@ async fn list(data: DataArg) -> anyhow::Result<()> {
 }
 
 async fn change(which: Which, change: EventChange) -> anyhow::Result<()> {
-    let site = Site::open(&folder(which.data)?).await?;
+    let site = site(which.data).await?;
     let there = site.catalog.change_event(which.event, &change, None).await?;
     site.close().await;
     if there { Ok(()) } else { bail!("there is no event {}", which.event) }
 }
 
 async fn delete(which: Which, yes: bool) -> anyhow::Result<()> {
-    let site = Site::open(&folder(which.data)?).await?;
+    let site = site(which.data).await?;
     let event = site.catalog.event(which.event).await?;
     let event = event.with_context(|| format!("there is no event {}", which.event))?;
     if !yes {
@@ -198,12 +198,12 @@ async fn delete(which: Which, yes: bool) -> anyhow::Result<()> {
 pub(super) async fn token(command: TokenCommand) -> anyhow::Result<()> {
     match command {
         TokenCommand::Create { which, label } => {
-            let site = Site::open(&folder(which.data)?).await?;
+            let site = site(which.data).await?;
             println!("{}", site.create_photographer_token(which.event, &label).await?.reveal());
             site.close().await;
         }
         TokenCommand::List { which } => {
-            let site = Site::open(&folder(which.data)?).await?;
+            let site = site(which.data).await?;
             for token in site.catalog.tokens(which.event).await? {
                 let seen = token.last_seen.as_deref().unwrap_or("never used");
                 let revoked = if token.revoked_at.is_some() { "  (revoked)" } else { "" };
@@ -212,7 +212,7 @@ pub(super) async fn token(command: TokenCommand) -> anyhow::Result<()> {
             site.close().await;
         }
         TokenCommand::Revoke { which, token } => {
-            let site = Site::open(&folder(which.data)?).await?;
+            let site = site(which.data).await?;
             let revoked = site.catalog.revoke_token(which.event, token).await?;
             site.close().await;
             if !revoked {

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{DataArg, RuntimeArg, folder, show_operator_token};
-use crate::{Config, Faces, Limits, Network, RemoteTerms, Role, Server, TlsFiles};
+use crate::{Config, Elsewhere, Faces, Limits, Network, RemoteTerms, Role, Server, TlsFiles};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -66,7 +66,7 @@ pub(super) struct WorkArgs {
 
 impl WorkArgs {
     /// What a process of this role needs to know.
-    pub(super) fn config(self, data: PathBuf, role: Role) -> Config {
+    pub(super) fn config(self, data: PathBuf, elsewhere: Elsewhere, role: Role) -> Config {
         Config {
             models: self.models,
             faces: self.faces,
@@ -74,6 +74,7 @@ impl WorkArgs {
             remote: self.remote,
             workers: self.workers,
             role,
+            elsewhere,
             ..Config::new(data)
         }
     }
@@ -81,13 +82,14 @@ impl WorkArgs {
 
 /// Serves until a signal.
 pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let elsewhere = args.data.elsewhere();
     let config = Config {
         public_url: args.public_url,
         contact: args.contact,
         limits: args.limits,
         trusted_proxies: args.trusted_proxies,
         tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
-        ..args.work.config(folder(args.data)?, args.role)
+        ..args.work.config(folder(args.data)?, elsewhere, args.role)
     };
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on_signal(shutdown.clone()));

@@ -4,8 +4,7 @@ use anyhow::bail;
 use clap::Subcommand;
 
 use super::event::Which;
-use super::folder;
-use crate::Site;
+use super::site;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SuppressionCommand {
@@ -34,7 +33,7 @@ pub(super) enum SuppressionCommand {
 pub(super) async fn suppression(command: SuppressionCommand) -> anyhow::Result<()> {
     match command {
         SuppressionCommand::List { which } => {
-            let site = Site::open(&folder(which.data)?).await?;
+            let site = site(which.data).await?;
             for item in site.catalog.suppressions(which.event).await? {
                 let by = if item.by_session { "by a guest" } else { "its guest is gone" };
                 println!("{}  {}  {}  {by}", item.id, item.given_at, item.state.as_str());
@@ -42,7 +41,7 @@ pub(super) async fn suppression(command: SuppressionCommand) -> anyhow::Result<(
             site.close().await;
         }
         SuppressionCommand::Lift { which, suppression } => {
-            let site = Site::open(&folder(which.data)?).await?;
+            let site = site(which.data).await?;
             let lifted = site.catalog.lift_suppression_of(which.event, suppression).await?;
             site.close().await;
             if !lifted {
@@ -50,7 +49,7 @@ pub(super) async fn suppression(command: SuppressionCommand) -> anyhow::Result<(
             }
         }
         SuppressionCommand::Confirm { which, suppression } => {
-            let site = Site::open(&folder(which.data)?).await?;
+            let site = site(which.data).await?;
             let confirmed = site.catalog.confirm_suppression(which.event, suppression).await?;
             site.close().await;
             if !confirmed {

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{DataArg, folder};
 use crate::check::Depth;
-use crate::{Site, backup, check, roles, support};
+use crate::{Elsewhere, Site, backup, check, roles, support};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -57,6 +57,16 @@ async fn existing(data: &Path) -> Result<Site> {
     Site::open(data).await
 }
 
+/// The data folder of a server that has everything in it.
+fn in_folder(data: DataArg) -> Result<PathBuf> {
+    ensure!(
+        data.elsewhere() == Elsewhere::default(),
+        "this looks after a data folder that has everything in it; a database server and an object store have means of \
+         their own (pg_dump, replication)"
+    );
+    folder(data)
+}
+
 /// Shows on a terminal how many of how many photos are done; ends the line with the last of them.
 fn progress(done: u64, of: u64) {
     if std::io::stderr().is_terminal() && (done.is_multiple_of(50) || done == of) {
@@ -68,7 +78,7 @@ fn progress(done: u64, of: u64) {
 
 /// Says what is wrong, one line each, and a summary.
 pub(super) async fn check(args: CheckArgs) -> Result<()> {
-    let data = folder(args.data)?;
+    let data = in_folder(args.data)?;
     let _lock = if args.repair { Some(roles::serving(&data)?) } else { None };
     ensure!(!args.repair || !roles::somebody_works(&data)?, "workers index in {}; stop them first", data.display());
     let site = existing(&data).await?;
@@ -93,7 +103,7 @@ pub(super) async fn check(args: CheckArgs) -> Result<()> {
 
 /// Makes or renews a backup.
 pub(super) async fn backup(args: BackupArgs) -> Result<()> {
-    let data = folder(args.data)?;
+    let data = in_folder(args.data)?;
     let site = existing(&data).await?;
     let made = backup::backup(&site, &data, &args.dir, &mut progress).await;
     site.close().await;

@@ -60,7 +60,9 @@ impl Bench {
 
     async fn with(change: impl FnOnce(Config) -> Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config { faces: Faces::Off, workers: Some(1), ..Config::new(folder.path()) };
+        let database = crate::catalog::tests::support::database(folder.path()).await;
+        let elsewhere = crate::Elsewhere { database, ..Default::default() };
+        let config = Config { elsewhere, faces: Faces::Off, workers: Some(1), ..Config::new(folder.path()) };
         let server = Server::open(change(config)).await.unwrap();
         let operator = server.first_operator_token().unwrap().reveal();
         let (indexer, catalog) = (server.indexer.clone(), server.site.catalog.clone());

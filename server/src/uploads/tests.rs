@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use findme_common::protocol::Kind;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -28,7 +26,7 @@ struct World {
 }
 
 async fn machine(dir: &Path) -> (Catalog, Uploads) {
-    let catalog = Catalog::open(&dir.join("findme.sqlite")).await.unwrap();
+    let catalog = crate::catalog::tests::support::catalog(dir).await;
     let uploads = Uploads::new(catalog.clone(), PhotoStore::open(dir).unwrap(), Arc::default());
     (catalog, uploads)
 }
@@ -84,9 +82,7 @@ impl World {
 
     /// Changes rows behind the machine's back.
     async fn sql(&self, statements: &str) {
-        let file = self.dir.path().join("findme.sqlite");
-        let mut db: SqliteConnection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statements.to_owned())).execute(&mut db).await.unwrap();
+        self.catalog.behind_its_back(statements).await;
     }
 
     /// Exactly one photo, of exactly these bytes, with exactly one job, and nothing left over.
@@ -184,7 +180,7 @@ async fn wrong_bytes_that_were_complete_at_a_crash_start_over() {
     let mut file = bytes.clone();
     file[0] ^= 1;
     std::fs::write(world.staged(id), &file).unwrap();
-    world.sql("UPDATE uploads SET offset = length").await;
+    world.sql("UPDATE uploads SET \"offset\" = length").await;
     world.reopen().await;
     assert_eq!(world.uploads.stand(world.event, id).await.unwrap().offset, 0);
     world.append(id, 0, &bytes).await.unwrap();

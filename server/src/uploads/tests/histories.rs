@@ -319,7 +319,7 @@ impl Client {
                         std::fs::rename(&published, &staged).unwrap();
                     }
                     let at = if matches!(crash, Crash::AllRecorded) { self.bytes.len() as u64 } else { at };
-                    let uncommitted = format!("UPDATE uploads SET complete = 0, offset = {at}");
+                    let uncommitted = format!("UPDATE uploads SET complete = 0, \"offset\" = {at}");
                     self.world.sql(&format!("DELETE FROM jobs; DELETE FROM photos; {uncommitted}")).await;
                 } else {
                     self.started_over();
