@@ -253,7 +253,8 @@ impl Server {
         let site = Site { quota: Quota::of(&config.limits), ..Site::open_with(&config.data, &config.elsewhere).await? };
         let work = Arc::new(Notify::new());
         let live = Live::new(site.catalog.clone());
-        let uploads = Uploads::new(site.catalog.clone(), site.store.clone(), work.clone());
+        let node = shared.then(|| roles::node(&config.data)).transpose()?;
+        let uploads = Uploads::new(site.catalog.clone(), site.store.clone(), work.clone()).on_node(node);
         if config.role.serves() {
             uploads.recover().await.context("cannot recover unfinished uploads")?;
             sweep_deleted(&site).await.context("cannot remove the files of deleted photos")?;

@@ -8,8 +8,10 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use anyhow::Context;
+use findme_common::digest::{from_hex, to_hex};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Node};
+use crate::store::sync_dir;
 
 /// What a process does for its data folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -45,6 +47,31 @@ fn open(data: &Path, name: &str) -> anyhow::Result<File> {
     let path = data.join(name);
     let file = File::options().create(true).write(true).truncate(false).open(&path);
     file.with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// Who this folder's server is among several: it has the bytes of the uploads that lie here. Made once.
+///
+/// # Errors
+/// When the file cannot be read or written, or is damaged.
+pub(crate) fn node(data: &Path) -> anyhow::Result<Node> {
+    let path = data.join("node");
+    let cannot = || format!("cannot use {}", path.display());
+    if !path.try_exists().with_context(cannot)? {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)?;
+        let part = data.join("node.part");
+        let write = || {
+            std::fs::write(&part, to_hex(&id))?;
+            File::open(&part)?.sync_all()?;
+            std::fs::rename(&part, &path)?;
+            sync_dir(data)
+        };
+        write().with_context(cannot)?;
+    }
+    let text = std::fs::read_to_string(&path).with_context(cannot)?;
+    let id = from_hex(text.trim())
+        .with_context(|| format!("{} is damaged; remove it, and unfinished uploads start over", path.display()))?;
+    Ok(Node::from_bytes(id))
 }
 
 /// Becomes the one that serves this folder.

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::catalog::{Accepted, Catalog, CatalogError, NewUpload, UploadRow};
+use crate::catalog::{Accepted, Catalog, CatalogError, NewUpload, Node, UploadRow};
 use crate::store::{PhotoStore, Staged};
 pub(crate) use checksum::{Checksum, NotAChecksum, SUM_ALGORITHMS};
 pub(crate) use files::blocking;
@@ -154,12 +154,30 @@ pub(crate) struct Uploads {
     slots: Slots,
     /// Told about each new job, so that indexing begins at once.
     work: Arc<Notify>,
+    /// Who this is, where several nodes take uploads; `None` where there is only this one.
+    node: Option<Node>,
 }
 
 impl Uploads {
     /// The machine over a catalogue and a store; `work` is notified when a photo is ready to be indexed.
     pub(crate) fn new(catalog: Catalog, store: PhotoStore, work: Arc<Notify>) -> Self {
-        Self { catalog, store, slots: Slots::default(), work }
+        Self { catalog, store, slots: Slots::default(), work, node: None }
+    }
+
+    /// As one of several nodes. An upload whose bytes another one has stands at 0 here, and is started over when bytes
+    /// come: two nodes' bytes are never mixed.
+    pub(crate) fn on_node(self, node: Option<Node>) -> Self {
+        Self { node, ..self }
+    }
+
+    /// Whether the bytes of an upload are, or will be, on this node.
+    fn is_here(&self, row: &UploadRow) -> bool {
+        row.complete || row.node == self.node
+    }
+
+    /// Where an upload stands as far as this node knows: it promises no bytes that it does not have.
+    fn as_seen_here(&self, row: UploadRow) -> Standing {
+        if self.is_here(&row) { row.into() } else { UploadRow { offset: 0, ..row }.into() }
     }
 
     /// Creates an upload; one that exists is found, with its true offset.
@@ -168,8 +186,8 @@ impl Uploads {
     /// [`UploadError::OtherLength`], [`UploadError::Deleted`], or storage.
     pub(crate) async fn create(&self, new: NewUpload) -> Result<Standing, UploadError> {
         let id = UploadId::random().map_err(|error| UploadError::Io(error.into()))?;
-        let row = match self.catalog.create_upload(id, &new).await? {
-            Accepted::Upload(row) => row,
+        let row = match self.catalog.create_upload(id, &new, self.node).await? {
+            Accepted::Upload(row) => *row,
             Accepted::OtherLength => return Err(UploadError::OtherLength),
             Accepted::Deleted => return Err(UploadError::Deleted),
             Accepted::QuotaExceeded => return Err(UploadError::QuotaExceeded),
@@ -192,15 +210,15 @@ impl Uploads {
     /// [`UploadError::NotFound`], [`UploadError::Lost`] or storage.
     pub(crate) async fn stand(&self, event: EventId, id: UploadId) -> Result<Standing, UploadError> {
         let row = self.row(event, id).await?;
-        if row.complete {
-            return Ok(row.into());
+        if row.complete || !self.is_here(&row) {
+            return Ok(self.as_seen_here(row));
         }
         let this = self.clone();
         to_its_end(async move {
             let slot = this.slots.of(id);
             let result = match slot.turn_unless_alive().await {
                 Some(mut turn) => this.stand_in_turn(event, id, &slot, &mut turn).await,
-                None => this.row(event, id).await.map(Standing::from),
+                None => this.row(event, id).await.map(|row| this.as_seen_here(row)),
             };
             this.slots.release(id, &slot);
             result
@@ -216,8 +234,8 @@ impl Uploads {
         kept: &mut Kept,
     ) -> Result<Standing, UploadError> {
         let row = self.row(event, id).await?;
-        if row.complete || row.offset < row.new.length {
-            return Ok(row.into());
+        if row.complete || !self.is_here(&row) || row.offset < row.new.length {
+            return Ok(self.as_seen_here(row));
         }
         let writing = Writing { slot, stop: CancellationToken::new(), checksum: None };
         match self.append_in_turn(&row, row.offset, nothing(), kept, writing).await {
@@ -288,6 +306,14 @@ impl Uploads {
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin,
     {
+        let taken;
+        let row = match self.taken_over(row, offset).await? {
+            Some(mine) => {
+                taken = mine;
+                &taken
+            }
+            None => row,
+        };
         if offset != row.offset {
             return Err(UploadError::OffsetMismatch { expected: row.offset });
         }
@@ -317,8 +343,8 @@ impl Uploads {
             // The row's offset stays behind: the transaction that makes it a photo sets it, one commit for both.
             Ended::Whole if now.offset == now.new.length => self.finish(now, hasher.finish()).await,
             ended => {
-                if now.offset > row.offset {
-                    self.catalog.set_offset(now.id, now.offset).await?;
+                if now.offset > row.offset && !self.catalog.set_offset(row, now.offset).await? {
+                    return Err(self.too_late(row.id).await?);
                 }
                 *kept = Some((now.offset, hasher));
                 match ended {
@@ -327,6 +353,26 @@ impl Uploads {
                 }
             }
         }
+    }
+
+    /// The row of an upload that this node takes over, because its first bytes come here; `None`: it is here already.
+    async fn taken_over(&self, row: &UploadRow, offset: u64) -> Result<Option<UploadRow>, UploadError> {
+        let Some(node) = self.node.filter(|_| !self.is_here(row)) else { return Ok(None) };
+        if offset != 0 {
+            return Err(UploadError::OffsetMismatch { expected: 0 });
+        }
+        match self.catalog.take_upload(row, node).await? {
+            Some(mine) => Ok(Some(mine)),
+            // A third node was quicker, or the one before has finished it.
+            None => Err(UploadError::TakenOver),
+        }
+    }
+
+    /// Another node has started the upload over: what is here counts no more.
+    async fn too_late(&self, id: UploadId) -> Result<UploadError, UploadError> {
+        let store = self.store.clone();
+        blocking(move || store.discard(id)).await?;
+        Ok(UploadError::TakenOver)
     }
 
     /// Forgets an upload and its staged bytes; a request that writes it is stopped. The photo it became stays.

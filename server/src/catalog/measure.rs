@@ -66,7 +66,7 @@ async fn upload(catalog: &Catalog, event: EventId, number: u64) -> anyhow::Resul
         replaces: None,
         held: false,
     };
-    let Accepted::Upload(row) = catalog.create_upload(UploadId::random()?, &new).await? else {
+    let Accepted::Upload(row) = catalog.create_upload(UploadId::random()?, &new, None).await? else {
         anyhow::bail!("an upload of its own was refused");
     };
     Ok(catalog.finish_upload(&row, &digest).await?)

@@ -64,7 +64,7 @@ pub(crate) use reports::Reported;
 pub(crate) use standing::{Listens, Standing};
 pub(crate) use suppressions::{Agreed, DueVector, Likeness, Suppressed};
 pub(crate) use upkeep::Promised;
-pub(crate) use uploads::{Accepted, NewUpload, UploadRow};
+pub(crate) use uploads::{Accepted, NewUpload, Node, UploadRow};
 use writer::Writer;
 
 /// Why the catalogue could not do it. No variant is the client's fault.

@@ -6,13 +6,14 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// Number, name, and statements as SQLite reads them. Embedded by hand: sqlx's `migrate!` would need its macro crates,
 /// which double the build of this crate's tree.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "init", include_str!("../../migrations/0001_init.sql")),
     (2, "promises", include_str!("../../migrations/0002_promises.sql")),
     (3, "guard", include_str!("../../migrations/0003_guard.sql")),
     (4, "versions", include_str!("../../migrations/0004_versions.sql")),
     (5, "faces", include_str!("../../migrations/0005_faces.sql")),
     (6, "remote", include_str!("../../migrations/0006_remote.sql")),
+    (7, "nodes", include_str!("../../migrations/0007_nodes.sql")),
 ];
 
 /// All migrations, for SQLite.

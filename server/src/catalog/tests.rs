@@ -52,7 +52,7 @@ impl World {
             replaces,
             held: false,
         };
-        let accepted = self.catalog.create_upload(UploadId::random().unwrap(), &new).await.unwrap();
+        let accepted = self.catalog.create_upload(UploadId::random().unwrap(), &new, None).await.unwrap();
         let Accepted::Upload(row) = accepted else { panic!("{accepted:?}") };
         self.catalog.finish_upload(&row, &digest).await.unwrap();
     }

@@ -4,7 +4,7 @@ use findme_common::protocol::{Kind, LiveKind};
 use findme_common::{Digest, EventId, PhotoId, UploadId};
 
 use super::db::{Row, Tx, query};
-use super::{Audience, Catalog, Result, Scope, digest, id_column, versions, word};
+use super::{Audience, Catalog, CatalogError, Result, Scope, digest, id_column, versions, word};
 use crate::clock::now_ms;
 
 /// What an upload begins with.
@@ -45,19 +45,38 @@ pub(crate) struct UploadRow {
     pub complete: bool,
     /// Last time that something arrived.
     pub touched_at: i64,
+    /// The node that has the bytes; `None`: the only one there is.
+    pub node: Option<Node>,
+    /// Grows whenever another node starts the upload over. Whoever writes under an earlier one is too late.
+    pub epoch: i64,
+}
+
+/// One of several machines that take uploads: what it stages, the others do not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Node([u8; 16]);
+
+impl Node {
+    /// The node of this id.
+    pub(crate) const fn from_bytes(id: [u8; 16]) -> Self {
+        Self(id)
+    }
 }
 
 /// What creating an upload came to.
 #[derive(Debug)]
 pub(crate) enum Accepted {
     /// The upload, new or as it stood.
-    Upload(UploadRow),
+    Upload(Box<UploadRow>),
     /// The key is taken by an upload of another length.
     OtherLength,
     /// The photographer deleted this photo.
     Deleted,
     /// The token has uploaded as much as it may.
     QuotaExceeded,
+}
+
+fn node(id: Vec<u8>) -> Result<Node> {
+    id.try_into().map(Node).map_err(|_| CatalogError::Damaged("the id of a node is not 16 bytes long"))
 }
 
 fn upload_of(row: &Row) -> Result<UploadRow> {
@@ -82,18 +101,20 @@ fn upload_of(row: &Row) -> Result<UploadRow> {
         offset: row.try_get::<i64, _>("offset")? as u64,
         complete: row.try_get("complete")?,
         touched_at: row.try_get("touched_at")?,
+        node: row.try_get::<Option<Vec<u8>>, _>("node")?.map(node).transpose()?,
+        epoch: row.try_get("epoch")?,
     })
 }
 
 impl Catalog {
-    /// Creates an upload, or finds the one of the same (event, photo, kind).
+    /// Creates an upload on a node, or finds the one of the same (event, photo, kind).
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub(crate) async fn create_upload(&self, id: UploadId, new: &NewUpload) -> Result<Accepted> {
+    pub(crate) async fn create_upload(&self, id: UploadId, new: &NewUpload, node: Option<Node>) -> Result<Accepted> {
         let new = new.clone();
         self.writer_task
-            .write(Scope::Event(new.event), move |tx| Box::pin(async move { create(tx, id, &new).await }))
+            .write(Scope::Event(new.event), move |tx| Box::pin(async move { create(tx, id, &new, node).await }))
             .await
     }
 
@@ -119,21 +140,43 @@ impl Catalog {
         rows.iter().map(upload_of).collect()
     }
 
-    /// Records how many bytes are on stable storage. The caller has synced the file before.
+    /// Records how many bytes are on stable storage; whether the upload is still the caller's. The caller has synced the
+    /// file before.
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub(crate) async fn set_offset(&self, id: UploadId, offset: u64) -> Result<()> {
+    pub(crate) async fn set_offset(&self, upload: &UploadRow, offset: u64) -> Result<bool> {
+        let (id, epoch) = (upload.id, upload.epoch);
         let set = async move |tx: &mut Tx| {
-            query("UPDATE uploads SET \"offset\" = ?, touched_at = ? WHERE id = ? AND complete = 0")
+            let sql = "UPDATE uploads SET \"offset\" = ?, touched_at = ? WHERE id = ? AND complete = 0 AND epoch = ?";
+            let done = query(sql)
                 .bind(offset as i64)
                 .bind(now_ms())
                 .bind(id.as_bytes().as_slice())
+                .bind(epoch)
                 .execute(&mut *tx)
                 .await?;
-            Ok(())
+            Ok(done.rows_affected() == 1)
         };
         self.writer_task.write(Scope::Nothing, move |tx| Box::pin(async move { set(tx).await })).await
+    }
+
+    /// Starts an upload over on another node, unless somebody else did meanwhile: from here on, whatever the node before
+    /// still writes is too late. The row as it is then.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub(crate) async fn take_upload(&self, upload: &UploadRow, node: Node) -> Result<Option<UploadRow>> {
+        let sql = "UPDATE uploads SET node = ?, epoch = epoch + 1, \"offset\" = 0, touched_at = ?
+                   WHERE id = ? AND epoch = ? AND complete = 0 RETURNING *";
+        let row = query(sql)
+            .bind(node.0.as_slice())
+            .bind(now_ms())
+            .bind(upload.id.as_bytes().as_slice())
+            .bind(upload.epoch)
+            .fetch_optional(&self.writer)
+            .await?;
+        row.as_ref().map(upload_of).transpose()
     }
 
     /// Forgets an upload. Its photo, if it became one, stays.
@@ -150,7 +193,8 @@ impl Catalog {
     }
 
     /// Makes the upload a photo: upload complete, photo row, index job, all in one transaction. The caller has verified
-    /// the digest and has the file durably under its final name. Doing it again changes nothing.
+    /// the digest and has the file durably under its final name. Doing it again changes nothing, and so does a caller from
+    /// whom another node has taken the upload.
     ///
     /// # Errors
     /// When the catalogue cannot be written; then nothing is.
@@ -164,7 +208,7 @@ impl Catalog {
     }
 }
 
-async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> {
+async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload, node: Option<Node>) -> Result<Accepted> {
     let deleted = query("SELECT 1 FROM tombstones WHERE event = ? AND photo = ?")
         .bind(new.event.as_bytes().as_slice())
         .bind(new.photo.as_bytes().as_slice())
@@ -175,8 +219,8 @@ async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> 
     }
     let now = now_ms();
     let inserted = query(
-        "INSERT INTO uploads (id, event, photo, kind, length, digest, metadata, name, replaces, held, token, created_at, touched_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, photo, kind) DO NOTHING",
+        "INSERT INTO uploads (id, event, photo, kind, length, digest, metadata, name, replaces, held, token, node, created_at, touched_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event, photo, kind) DO NOTHING",
     )
     .bind(id.as_bytes().as_slice())
     .bind(new.event.as_bytes().as_slice())
@@ -189,6 +233,7 @@ async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> 
     .bind(new.replaces.as_ref().map(|id| id.as_bytes().as_slice()))
     .bind(new.held)
     .bind(new.token)
+    .bind(node.as_ref().map(|node| node.0.as_slice()))
     .bind(now)
     .bind(now)
     .execute(&mut *tx)
@@ -210,8 +255,8 @@ async fn create(tx: &mut Tx, id: UploadId, new: &NewUpload) -> Result<Accepted> 
         return Ok(Accepted::OtherLength);
     }
     match new.replaces {
-        Some(old) => Ok(Accepted::Upload(declare_again(tx, upload, old).await?)),
-        None => Ok(Accepted::Upload(upload)),
+        Some(old) => Ok(Accepted::Upload(Box::new(declare_again(tx, upload, old).await?))),
+        None => Ok(Accepted::Upload(Box::new(upload))),
     }
 }
 
@@ -247,11 +292,12 @@ async fn declare(tx: &mut Tx, event: EventId, new: PhotoId, old: PhotoId) -> Res
 async fn finish(tx: &mut Tx, upload: &UploadRow, stored: &Digest) -> Result<()> {
     let new = &upload.new;
     let done = query(
-        "UPDATE uploads SET complete = 1, \"offset\" = length, digest = ?, touched_at = ? WHERE id = ? AND complete = 0",
+        "UPDATE uploads SET complete = 1, \"offset\" = length, digest = ?, touched_at = ? WHERE id = ? AND complete = 0 AND epoch = ?",
     )
     .bind(stored.as_bytes().as_slice())
     .bind(now_ms())
     .bind(upload.id.as_bytes().as_slice())
+    .bind(upload.epoch)
     .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {

@@ -37,7 +37,7 @@ impl World {
             held: false,
             token: None,
         };
-        let accepted = self.site.catalog.create_upload(UploadId::random().unwrap(), &new).await.unwrap();
+        let accepted = self.site.catalog.create_upload(UploadId::random().unwrap(), &new, None).await.unwrap();
         let Accepted::Upload(row) = accepted else { panic!("{accepted:?}") };
         std::fs::write(self.file(photo), content).unwrap();
         self.site.catalog.finish_upload(&row, &digest).await.unwrap();

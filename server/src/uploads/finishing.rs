@@ -12,7 +12,9 @@ impl Uploads {
     pub(super) async fn finish(&self, row: UploadRow, digest: Digest) -> Result<Standing, UploadError> {
         if row.new.digest.is_some_and(|announced| announced != digest) {
             // The offset goes back before the bytes do: a crash between the two only sends them again.
-            self.catalog.set_offset(row.id, 0).await?;
+            if !self.catalog.set_offset(&row, 0).await? {
+                return Err(self.too_late(row.id).await?);
+            }
             let (store, id) = (self.store.clone(), row.id);
             blocking(move || store.discard(id)).await?;
             return Err(UploadError::DigestMismatch);
@@ -39,7 +41,10 @@ impl Uploads {
             blocking(move || store.remove_photo(new.event, new.photo)).await?;
             return Err(UploadError::Deleted);
         }
-        Ok(standing?.into())
+        match standing? {
+            row if row.complete => Ok(row.into()),
+            _ => Err(UploadError::TakenOver),
+        }
     }
 
     /// Finishes an upload whose file a crash left renamed but not recorded; whether there was such a file. Without an

@@ -72,7 +72,9 @@ impl Uploads {
             if staged.offset() - synced >= CHECKPOINT && ended.is_none() && sum.is_none() {
                 staged = sync(staged).await?;
                 synced = staged.offset();
-                self.catalog.set_offset(row.id, synced).await?;
+                if !self.catalog.set_offset(row, synced).await? {
+                    return Err(self.too_late(row.id).await?);
+                }
             }
         }
         let mut ended = ended.unwrap_or(Ended::Whole);

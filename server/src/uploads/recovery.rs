@@ -9,7 +9,8 @@ impl Uploads {
     /// # Errors
     /// When catalogue or disk cannot be read.
     pub(crate) async fn recover(&self) -> Result<(), UploadError> {
-        let rows = self.catalog.unfinished_uploads().await?;
+        let mut rows = self.catalog.unfinished_uploads().await?;
+        rows.retain(|row| self.is_here(row));
         let store = self.store.clone();
         let staged = blocking(move || store.staged_uploads()).await?;
         for orphan in staged.into_iter().filter(|id| rows.iter().all(|row| row.id != *id)) {
@@ -20,7 +21,7 @@ impl Uploads {
             if row.offset == row.new.length {
                 // Whoever asks is told «all bytes are here» and may never come back: it is finished now.
                 match self.stand(row.new.event, row.id).await {
-                    Ok(_) | Err(UploadError::Lost) => continue,
+                    Ok(_) | Err(UploadError::Lost | UploadError::TakenOver) => continue,
                     Err(other) => return Err(other),
                 }
             }
