@@ -91,6 +91,10 @@ struct DataArg {
     /// file in the data folder].
     #[arg(long, env = "FINDME_DATABASE", value_name = "URL", hide_env_values = true)]
     database: Option<String>,
+    /// Object store that holds the photos, for many machines: s3://BUCKET/PREFIX; credentials, region and endpoint as the
+    /// environment says (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT) [default: the data folder].
+    #[arg(long, env = "FINDME_PHOTOS", value_name = "URL")]
+    photos: Option<String>,
     /// Folder of the events' keys, which all machines reach and no backup holds [default: `keys` in the data folder].
     #[arg(long, env = "FINDME_KEYS", value_name = "DIR")]
     keys: Option<PathBuf>,
@@ -99,7 +103,7 @@ struct DataArg {
 impl DataArg {
     /// What lies elsewhere than in the data folder.
     fn elsewhere(&self) -> Elsewhere {
-        Elsewhere { database: self.database.clone(), keys: self.keys.clone() }
+        Elsewhere { database: self.database.clone(), photos: self.photos.clone(), keys: self.keys.clone() }
     }
 }
 

@@ -64,6 +64,8 @@ impl Config {
 pub struct Elsewhere {
     /// The catalogue: `postgres://user:password@host/database`.
     pub database: Option<String>,
+    /// The published photos and derivatives: `s3://bucket/prefix`.
+    pub photos: Option<String>,
     /// Folder of the events' keys. Neither the database nor a backup holds them.
     pub keys: Option<PathBuf>,
 }

@@ -229,7 +229,7 @@ impl Indexer {
 
     fn try_index(&self, claim: &Claim) -> Result<Looked, Obstacle> {
         let rendition = if claim.original { Rendition::Original } else { Rendition::SentPreview };
-        let path = self.store.path(claim.event, claim.photo, rendition);
+        let path = self.store.local(claim.event, claim.photo, rendition)?;
         let start = Instant::now();
         let media = sniff(&path)?;
         let picture = match picture::open(&path, &self.limits) {
@@ -292,14 +292,17 @@ impl Indexer {
 
     /// The picture that was sent ahead of the original.
     fn sent_ahead(&self, claim: &Claim) -> Option<picture::Picture> {
-        picture::open(&self.store.path(claim.event, claim.photo, Rendition::SentPreview), &self.limits).ok()
+        let file = self.store.local(claim.event, claim.photo, Rendition::SentPreview).ok()?;
+        picture::open(&file, &self.limits).ok()
     }
 
     /// Makes the derivatives, unless they are there: what an immutable address has shown is never replaced, whether the
     /// photo is indexed again or its original follows its preview. One that cannot be read has shown nothing.
     fn derive(&self, claim: &Claim, pixels: &Pixels) -> Result<(), Obstacle> {
-        let kept =
-            |rendition| picture::open(&self.store.path(claim.event, claim.photo, rendition), &self.limits).is_ok();
+        let kept = |rendition| {
+            let file = self.store.local(claim.event, claim.photo, rendition);
+            file.is_ok_and(|file| picture::open(&file, &self.limits).is_ok())
+        };
         let missing: Vec<_> = [Rendition::Preview, Rendition::Thumb].into_iter().filter(|&of| !kept(of)).collect();
         if missing.is_empty() {
             return Ok(());

@@ -164,7 +164,12 @@ impl Site {
     /// As there, and when what lies elsewhere cannot be reached.
     pub async fn open_with(data: &Path, elsewhere: &Elsewhere) -> anyhow::Result<Self> {
         let cannot = || format!("cannot use the data folder {}", data.display());
-        let store = PhotoStore::open(data).with_context(cannot)?;
+        let store = match &elsewhere.photos {
+            Some(url) => {
+                PhotoStore::open(data)?.with_files_at(url).await.with_context(|| format!("cannot use {url}"))?
+            }
+            None => PhotoStore::open(data).with_context(cannot)?,
+        };
         let vault = Vault::open(&elsewhere.keys.clone().unwrap_or_else(|| data.join("keys"))).with_context(cannot)?;
         let _opening = roles::opening(data).await?;
         let catalog = match &elsewhere.database {

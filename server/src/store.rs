@@ -8,8 +8,12 @@
 //! DATA/derived/<event>/<photo>.preview.jpg  2048 px, made here
 //! DATA/derived/<event>/<photo>.thumb.jpg    480 px, made here
 //! ```
+//!
+//! Where many machines share them, photos and derivatives lie under the same names in an object store (see `bucket`).
 
 pub(crate) mod at_once;
+#[cfg(feature = "s3")]
+mod bucket;
 mod survey;
 
 use std::fs::{self, File, OpenOptions};
@@ -18,8 +22,10 @@ use std::path::{Path, PathBuf};
 
 use findme_common::digest::Hasher;
 use findme_common::protocol::Kind;
-use findme_common::{EventId, PhotoId, UploadId};
+use findme_common::{Digest, EventId, PhotoId, UploadId};
 
+#[cfg(feature = "s3")]
+pub(crate) use bucket::Bucket;
 pub(crate) use survey::{Stored, place};
 
 /// Pieces in which files are read back, in bytes.
@@ -51,6 +57,24 @@ impl From<Kind> for Rendition {
 #[derive(Debug, Clone)]
 pub(crate) struct PhotoStore {
     root: PathBuf,
+    /// Where published files and derivatives are instead.
+    #[cfg(feature = "s3")]
+    bucket: Option<Bucket>,
+}
+
+/// A published file that can be read as one of this machine's; a copy is gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Local {
+    path: PathBuf,
+    _copy: Option<tempfile::TempPath>,
+}
+
+impl std::ops::Deref for Local {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
 }
 
 impl PhotoStore {
@@ -69,7 +93,90 @@ impl PhotoStore {
             fs::create_dir_all(root.join(folder))?;
         }
         sync_dir(root)?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+            #[cfg(feature = "s3")]
+            bucket: None,
+        })
+    }
+
+    /// The store with its published files at `url`, `s3://bucket/prefix`, which must answer.
+    ///
+    /// # Errors
+    /// When it does not, or this program knows no object stores.
+    #[cfg(feature = "s3")]
+    pub(crate) async fn with_files_at(self, url: &str) -> io::Result<Self> {
+        let bucket = Bucket::open(url)?;
+        bucket.answers().await?;
+        Ok(Self { bucket: Some(bucket), ..self })
+    }
+
+    /// The store with its published files at `url`, of which this program knows nothing.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "s3"))]
+    pub(crate) async fn with_files_at(self, _url: &str) -> io::Result<Self> {
+        Err(io::Error::other("this program was built without object stores; build it with `--features s3`"))
+    }
+
+    /// The object store that published files are in, if they are in one.
+    #[cfg(feature = "s3")]
+    pub(crate) const fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
+    }
+
+    /// Whether published files can be reached.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub(crate) fn answers(&self) -> io::Result<()> {
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = &self.bucket {
+            return bucket.wait(bucket.answers());
+        }
+        Ok(())
+    }
+
+    /// A published file or derivative, to be read from this machine's disk.
+    ///
+    /// # Errors
+    /// When it cannot be fetched; whether a file of the folder is there is not looked at.
+    pub(crate) fn local(&self, event: EventId, photo: PhotoId, rendition: Rendition) -> io::Result<Local> {
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = &self.bucket {
+            let mut copy = tempfile::Builder::new().prefix("copy-").tempfile_in(self.root.join("staging"))?;
+            bucket.wait(bucket.fetch(&key(event, photo, rendition), copy.as_file_mut()))?;
+            let copy = copy.into_temp_path();
+            return Ok(Local { path: copy.to_path_buf(), _copy: Some(copy) });
+        }
+        Ok(Local { path: self.path(event, photo, rendition), _copy: None })
+    }
+
+    /// Digest of a published file of this length; `None` when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn published(
+        &self,
+        event: EventId,
+        photo: PhotoId,
+        kind: Kind,
+        length: u64,
+    ) -> io::Result<Option<Digest>> {
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = &self.bucket {
+            let found = bucket.wait(bucket.digest(&key(event, photo, kind.into())))?;
+            return Ok(found.filter(|(_, found)| *found == length).map(|(digest, _)| digest));
+        }
+        let mut file = match File::open(self.path(event, photo, kind.into())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        if file.metadata()?.len() != length {
+            return Ok(None);
+        }
+        Ok(Some(hash_prefix(&mut file, length)?.finish()))
     }
 
     /// Whether any event has a folder here. It is made before its row, so this may also be what a crash left.
@@ -109,13 +216,7 @@ impl PhotoStore {
 
     /// Where a file of a photo is, or will be.
     pub(crate) fn path(&self, event: EventId, photo: PhotoId, rendition: Rendition) -> PathBuf {
-        let (folder, suffix) = match rendition {
-            Rendition::Original => ("photos", ""),
-            Rendition::SentPreview => ("photos", ".sent-preview"),
-            Rendition::Preview => ("derived", ".preview.jpg"),
-            Rendition::Thumb => ("derived", ".thumb.jpg"),
-        };
-        self.root.join(folder).join(event.to_simple()).join(format!("{}{suffix}", photo.to_simple()))
+        self.root.join(key(event, photo, rendition))
     }
 
     /// Opens the staged file of an upload at `offset`, cut to exactly that length, and the hasher of what is before it
@@ -143,6 +244,12 @@ impl PhotoStore {
     /// # Errors
     /// When it cannot be renamed or the folder cannot be synced.
     pub(crate) fn publish(&self, upload: UploadId, event: EventId, photo: PhotoId, kind: Kind) -> io::Result<()> {
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = &self.bucket {
+            let staged = self.staged(upload);
+            bucket.wait(bucket.publish(&key(event, photo, kind.into()), &staged))?;
+            return self.discard(upload);
+        }
         let target = self.path(event, photo, kind.into());
         fs::rename(self.staged(upload), &target)?;
         sync_parent(&target)
@@ -154,6 +261,10 @@ impl PhotoStore {
     /// # Errors
     /// When it cannot be synced.
     pub(crate) fn confirm(&self, event: EventId, photo: PhotoId, kind: Kind) -> io::Result<()> {
+        #[cfg(feature = "s3")]
+        if self.bucket.is_some() {
+            return Ok(()); // whoever reads it there was told of nothing that is not durable
+        }
         sync_parent(&self.path(event, photo, kind.into()))
     }
 
@@ -205,6 +316,10 @@ impl PhotoStore {
         rendition: Rendition,
         bytes: &[u8],
     ) -> io::Result<()> {
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = &self.bucket {
+            return bucket.wait(bucket.put(&key(event, photo, rendition), bytes));
+        }
         let target = self.path(event, photo, rendition);
         let temporary = target.with_extension("part");
         let mut file = File::create(&temporary)?;
@@ -221,6 +336,11 @@ impl PhotoStore {
     /// When one cannot be removed.
     pub(crate) fn remove_photo(&self, event: EventId, photo: PhotoId) -> io::Result<()> {
         for rendition in [Rendition::Thumb, Rendition::Preview, Rendition::SentPreview, Rendition::Original] {
+            #[cfg(feature = "s3")]
+            if let Some(bucket) = &self.bucket {
+                bucket.wait(bucket.remove(&key(event, photo, rendition)))?;
+                continue;
+            }
             match fs::remove_file(self.path(event, photo, rendition)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -235,6 +355,10 @@ impl PhotoStore {
     /// When one cannot be removed.
     pub(crate) fn remove_event(&self, event: EventId) -> io::Result<()> {
         for parent in ["derived", "photos"] {
+            #[cfg(feature = "s3")]
+            if let Some(bucket) = &self.bucket {
+                bucket.wait(bucket.remove_folder(&format!("{parent}/{}", event.to_simple())))?;
+            }
             let parent = self.root.join(parent);
             let folder = parent.join(event.to_simple());
             // What was already being written may land while its folder is emptied.
@@ -255,6 +379,17 @@ impl PhotoStore {
     pub(crate) fn free_bytes(&self) -> Option<u64> {
         free_bytes(&self.root)
     }
+}
+
+/// Name of a file of a photo, below the root of the store.
+pub(crate) fn key(event: EventId, photo: PhotoId, rendition: Rendition) -> String {
+    let (folder, suffix) = match rendition {
+        Rendition::Original => ("photos", ""),
+        Rendition::SentPreview => ("photos", ".sent-preview"),
+        Rendition::Preview => ("derived", ".preview.jpg"),
+        Rendition::Thumb => ("derived", ".thumb.jpg"),
+    };
+    format!("{folder}/{}/{}{suffix}", event.to_simple(), photo.to_simple())
 }
 
 /// An unfinished upload's file, open at its end.
@@ -363,7 +498,6 @@ fn free_bytes(_path: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use findme_common::Digest;
 
     #[test]
     fn resuming_without_the_hasher_reads_the_prefix_again() {

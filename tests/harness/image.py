@@ -97,6 +97,9 @@ def follow(all_steps, work):
             now.user = argument
         elif word == "ENV":
             now.environment |= dict(pair.split("=", 1) for pair in argument.split())
+        elif word == "ARG":
+            name, value = argument.split("=", 1)
+            now.environment.setdefault(name, value.strip('"'))
         elif word == "ENTRYPOINT":
             now.entrypoint = json.loads(argument)
         elif word not in ("VOLUME", "EXPOSE"):

@@ -93,15 +93,14 @@ async fn write(app: &App, event: EventId, files: Vec<(Entry, Original)>, sender:
 
 /// One photo as guests get it; its checksum, `None` when nobody listens any more.
 async fn send_file(app: &App, event: EventId, original: &Original, sender: &Sender) -> io::Result<Option<u32>> {
-    let path = app.store.path(event, original.id, Rendition::Original);
     let patches = match &original.private {
         Some(known) => known.clone(),
         None => {
-            let path = path.clone();
-            crate::uploads::blocking(move || location::find(&path)).await?
+            let (store, id) = (app.store.clone(), original.id);
+            crate::uploads::blocking(move || location::find(&store.local(event, id, Rendition::Original)?)).await?
         }
     };
-    let file = Opened::at(path).await?;
+    let file = Opened::of(&app.store, event, original.id, Rendition::Original).await?;
     if file.length() != original.bytes {
         return Err(io::Error::other("a photo has another length than its row"));
     }

@@ -125,8 +125,8 @@ pub(crate) async fn private(
     if let Some(known) = &photo.private {
         return Ok(known.clone());
     }
-    let path = app.store.path(event, id, Rendition::Original);
-    let found = crate::uploads::blocking(move || location::find(&path)).await;
+    let store = app.store.clone();
+    let found = crate::uploads::blocking(move || location::find(&store.local(event, id, Rendition::Original)?)).await;
     let found = match found {
         Ok(found) => found,
         Err(error) => return Err(missing(app, event, id, &error).await),
@@ -194,8 +194,7 @@ async fn send(
         base.remove(header::CONTENT_TYPE);
         return Ok((StatusCode::NOT_MODIFIED, base).into_response());
     }
-    let path = app.store.path(viewer.event(), id, rendition);
-    let file = match Opened::at(path).await {
+    let file = match Opened::of(&app.store, viewer.event(), id, rendition).await {
         Ok(file) => file,
         Err(error) => return Err(missing(app, viewer.event(), id, &error).await),
     };

@@ -77,6 +77,12 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Response {
         tracing::error!(%error, "the keys cannot be read");
         ready.refuse("the keys cannot be read");
     }
+    let store = app.store.clone();
+    let answers = tokio::time::timeout(PATIENCE, crate::uploads::blocking(move || store.answers())).await;
+    if !matches!(answers, Ok(Ok(()))) {
+        tracing::error!(?answers, "the photos cannot be reached");
+        ready.refuse("the photos cannot be reached");
+    }
     match app.catalog.oldest_job_age().await {
         Ok(Some(age)) if age > STUCK_MS => {
             ready.reasons.push(format!("no worker has taken a photo that waits since {} s", age / 1000));

@@ -9,10 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use findme_common::{EventId, PhotoId};
 use futures_util::{Stream, stream};
 
 use crate::picture::location::Patches;
-use crate::store::at_once;
+#[cfg(feature = "s3")]
+use crate::store::Bucket;
+use crate::store::{PhotoStore, Rendition, at_once};
 use crate::uploads::blocking;
 
 /// Pieces in which files are sent, in bytes.
@@ -21,11 +24,54 @@ const PIECE: usize = 64 * 1024;
 /// An open file.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    file: Arc<File>,
+    source: Source,
     length: u64,
 }
 
+/// Where bytes come from.
+#[derive(Debug)]
+enum Source {
+    /// A file of this machine.
+    File(Arc<File>),
+    /// An object store, by the name there.
+    #[cfg(feature = "s3")]
+    Bucket(Bucket, String),
+    /// An answer of an object store that has begun.
+    #[cfg(feature = "s3")]
+    Answer(Answer),
+}
+
+/// Bytes as an object store sends them, and what came of them beyond the last piece.
+#[cfg(feature = "s3")]
+struct Answer(stream::BoxStream<'static, io::Result<Bytes>>, bytes::BytesMut);
+
+#[cfg(feature = "s3")]
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer(…)")
+    }
+}
+
 impl Opened {
+    /// A file of a photo, wherever the store has it.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(crate) async fn of(
+        store: &PhotoStore,
+        event: EventId,
+        photo: PhotoId,
+        rendition: Rendition,
+    ) -> io::Result<Self> {
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = store.bucket() {
+            let key = crate::store::key(event, photo, rendition);
+            let length = bucket.length(&key).await?;
+            return Ok(Self { source: Source::Bucket(bucket.clone(), key), length });
+        }
+        Self::at(store.path(event, photo, rendition)).await
+    }
+
     /// # Errors
     /// When it cannot be opened.
     pub(crate) async fn at(path: PathBuf) -> io::Result<Self> {
@@ -33,7 +79,7 @@ impl Opened {
             Some(file) => with_length(file)?,
             None => blocking(move || with_length(File::open(path)?)).await?,
         };
-        Ok(Self { file: Arc::new(file), length })
+        Ok(Self { source: Source::File(Arc::new(file)), length })
     }
 
     /// Its length when it was opened, in bytes.
@@ -43,7 +89,7 @@ impl Opened {
 
     /// The `length` bytes from `first` on.
     pub(crate) fn part(self, first: u64, length: u64, patches: Patches) -> Part {
-        Part { file: self.file, at: first, end: first.saturating_add(length), patches }
+        Part { source: self.source, at: first, end: first.saturating_add(length), patches }
     }
 }
 
@@ -55,7 +101,7 @@ fn with_length(file: File) -> io::Result<(File, u64)> {
 /// What of a file was not read yet.
 #[derive(Debug)]
 pub(crate) struct Part {
-    file: Arc<File>,
+    source: Source,
     at: u64,
     end: u64,
     patches: Patches,
@@ -76,11 +122,18 @@ impl Part {
         if wanted == 0 {
             return Ok(None);
         }
-        let mut piece = vec![0; wanted];
-        if at_once::read(&self.file, &mut piece, self.at) != Some(wanted) {
-            let (file, at) = (self.file.clone(), self.at);
-            piece = blocking(move || read_exactly(&file, &mut piece, at).map(|()| piece)).await?;
+        #[cfg(feature = "s3")]
+        if let Source::Bucket(bucket, key) = &self.source {
+            let answer = bucket.read(key, self.at..self.end).await?;
+            self.source = Source::Answer(Answer(answer, bytes::BytesMut::new()));
         }
+        let mut piece = match &mut self.source {
+            Source::File(file) => read(file, self.at, wanted).await?,
+            #[cfg(feature = "s3")]
+            Source::Answer(answer) => answer.take(wanted).await?,
+            #[cfg(feature = "s3")]
+            Source::Bucket(..) => return Err(io::ErrorKind::NotConnected.into()),
+        };
         self.patches.apply(self.at, &mut piece);
         self.at += wanted as u64;
         Ok(Some(piece.into()))
@@ -89,6 +142,28 @@ impl Part {
     /// All of it, piece by piece.
     pub(crate) fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         stream::try_unfold(self, async |mut part| Ok(part.next().await?.map(|piece| (piece, part))))
+    }
+}
+
+/// Bytes of a file of this machine.
+async fn read(file: &Arc<File>, at: u64, wanted: usize) -> io::Result<Vec<u8>> {
+    let mut piece = vec![0; wanted];
+    if at_once::read(file, &mut piece, at) == Some(wanted) {
+        return Ok(piece);
+    }
+    let file = file.clone();
+    blocking(move || read_exactly(&file, &mut piece, at).map(|()| piece)).await
+}
+
+#[cfg(feature = "s3")]
+impl Answer {
+    /// Exactly so many bytes.
+    async fn take(&mut self, wanted: usize) -> io::Result<Vec<u8>> {
+        while self.1.len() < wanted {
+            let more = futures_util::TryStreamExt::try_next(&mut self.0).await?;
+            self.1.extend_from_slice(&more.ok_or(io::ErrorKind::UnexpectedEof)?);
+        }
+        Ok(self.1.split_to(wanted).to_vec())
     }
 }
 

@@ -1,18 +1,12 @@
 //! File work of uploads, off the async threads.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
 
 use bytes::Bytes;
-use findme_common::Digest;
 use findme_common::digest::Hasher;
 
 use super::checksum::Sum;
 use crate::store::Staged;
-
-/// Pieces in which a published file is read back, in bytes.
-const PIECE: usize = 256 * 1024;
 
 /// Runs file work on the blocking pool.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -39,23 +33,4 @@ pub(super) async fn rewind(mut staged: Staged, offset: u64, hasher: Hasher) -> i
 
 pub(super) async fn sync(staged: Staged) -> io::Result<Staged> {
     blocking(move || staged.sync().map(|()| staged)).await
-}
-
-/// Digest of a published file of that length; `None` when there is none.
-pub(super) fn published_digest(path: &Path, length: u64) -> io::Result<Option<Digest>> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    if file.metadata()?.len() != length {
-        return Ok(None);
-    }
-    let (mut hasher, mut piece) = (Hasher::new(), vec![0; PIECE]);
-    loop {
-        let n = file.read(&mut piece)?;
-        if n == 0 {
-            return Ok(Some(hasher.finish()));
-        }
-        hasher.update(&piece[..n]);
-    }
 }

@@ -3,7 +3,6 @@
 use findme_common::Digest;
 use findme_common::protocol::Kind;
 
-use super::files::published_digest;
 use super::{Standing, UploadError, Uploads, blocking};
 use crate::catalog::UploadRow;
 
@@ -56,7 +55,7 @@ impl Uploads {
         }
         let (store, new) = (self.store.clone(), row.new.clone());
         let digest = blocking(move || {
-            let digest = published_digest(&store.path(new.event, new.photo, new.kind.into()), new.length)?;
+            let digest = store.published(new.event, new.photo, new.kind, new.length)?;
             let digest = digest.filter(|digest| new.digest.is_none_or(|announced| announced == *digest));
             if digest.is_some() {
                 store.confirm(new.event, new.photo, new.kind)?;
