@@ -4,6 +4,8 @@ mod again;
 mod evaluate;
 mod event;
 mod inspect;
+#[cfg(feature = "postgres")]
+mod migrate;
 mod models;
 mod serve;
 mod suppression;
@@ -78,6 +80,9 @@ enum Command {
     Backup(BackupArgs),
     /// Bring a backup back into a new data folder.
     Restore(RestoreArgs),
+    /// Move a small server to a database server and an object store.
+    #[cfg(feature = "postgres")]
+    Migrate(migrate::MigrateArgs),
     /// Facts for whoever helps, without personal data.
     Support(SupportArgs),
 }
@@ -187,6 +192,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Check(args) => upkeep::check(args).await,
         Command::Backup(args) => upkeep::backup(args).await,
         Command::Restore(args) => upkeep::restore(args).await,
+        #[cfg(feature = "postgres")]
+        Command::Migrate(args) => migrate::migrate(args).await,
         Command::Support(args) => upkeep::support(args).await,
     }
 }

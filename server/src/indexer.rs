@@ -259,8 +259,8 @@ impl Indexer {
             FaceState::Off => Looked::at(JobOutcome::Indexed(indexed, Vec::new())),
             FaceState::Waiting(_) => Looked::at(JobOutcome::WaitsForModels(indexed)),
             FaceState::Remote(_) => {
-                let preview = self.store.path(claim.event, claim.photo, Rendition::Preview);
-                let picture = passing(Trouble::Engine, to_send(&picture.pixels, std::fs::read(preview).ok()))?;
+                let preview = self.store.local(claim.event, claim.photo, Rendition::Preview)?;
+                let picture = passing(Trouble::Engine, to_send(&picture.pixels, std::fs::read(&*preview).ok()))?;
                 Looked { picture, ..Looked::at(JobOutcome::Indexed(indexed, Vec::new())) }
             }
             FaceState::Ready(engine, pack) => {

@@ -231,6 +231,23 @@ impl Site {
         Ok(self.catalog.events().await?.into_iter().map(|event| (event.id, event.name, event.join)).collect())
     }
 
+    /// Copies the key of every event that has one to another site; how many.
+    #[cfg(feature = "postgres")]
+    async fn take_keys_to(&self, other: &Self) -> anyhow::Result<usize> {
+        let mut copied = 0;
+        for event in self.catalog.events().await? {
+            copied += usize::from(self.vault.copy_to(&other.vault, event.id)?);
+        }
+        Ok(copied)
+    }
+
+    /// Takes over all rows of another site's catalogue; how many.
+    #[cfg(feature = "postgres")]
+    async fn take_over(&self, other: &Self) -> anyhow::Result<u64> {
+        anyhow::ensure!(self.catalog.is_on_a_server(), "the rows can only go to a database server");
+        Ok(self.catalog.take_over(&other.catalog).await?)
+    }
+
     /// Folds the write-ahead log into the database and closes it.
     pub async fn close(self) {
         self.catalog.close().await;

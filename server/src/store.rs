@@ -330,6 +330,24 @@ impl PhotoStore {
         sync_parent(&target)
     }
 
+    /// Puts a file of another store where it belongs, durably.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn put_file(&self, event: EventId, photo: PhotoId, rendition: Rendition, from: &Path) -> io::Result<()> {
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = &self.bucket {
+            return bucket.wait(bucket.publish(&key(event, photo, rendition), from));
+        }
+        let target = self.path(event, photo, rendition);
+        let temporary = target.with_extension("part");
+        fs::copy(from, &temporary)?;
+        File::open(&temporary)?.sync_all()?;
+        fs::rename(&temporary, &target)?;
+        sync_parent(&target)
+    }
+
     /// Removes all files of a photo; those that are not there are no error.
     ///
     /// # Errors

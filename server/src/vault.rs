@@ -74,15 +74,38 @@ impl Vault {
     pub(crate) fn create(&self, event: EventId) -> Result<(), VaultError> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::from)?;
+        self.create_as(event, &key)
+    }
+
+    fn create_as(&self, event: EventId, key: &[u8]) -> Result<(), VaultError> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(self.path(event))?;
-        file.write_all(&key)?;
+        file.write_all(key)?;
         file.sync_all()?;
         sync_dir(&self.folder)?;
         Ok(())
+    }
+
+    /// Copies the key of an event to another vault, durably; whether there was one. One that is there already stays.
+    ///
+    /// # Errors
+    /// When it cannot be read or written, or another key is there.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn copy_to(&self, other: &Self, event: EventId) -> Result<bool, VaultError> {
+        let key = match fs::read(self.path(event)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        match fs::read(other.path(event)) {
+            Ok(there) if there == key => return Ok(true),
+            Ok(_) => return Err(VaultError::Damaged),
+            Err(_) => {}
+        }
+        other.create_as(event, &key)?;
+        Ok(true)
     }
 
     /// Destroys the key of an event, and with it the event's vectors wherever copies of the database are.

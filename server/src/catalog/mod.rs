@@ -17,6 +17,8 @@ mod guests;
 mod jobs;
 mod live;
 pub mod measure;
+#[cfg(feature = "postgres")]
+mod moving;
 mod photos;
 mod quota;
 mod recent;

@@ -15,9 +15,9 @@ pub(crate) mod support;
 mod verdicts;
 mod versions;
 
-struct World {
+pub(crate) struct World {
     dir: TempDir,
-    catalog: Catalog,
+    pub(crate) catalog: Catalog,
     event: EventId,
 }
 
@@ -25,13 +25,18 @@ impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let catalog = support::catalog(dir.path()).await;
+        Self { dir, ..Self::with(catalog).await }
+    }
+
+    /// Over this catalogue.
+    pub(crate) async fn with(catalog: Catalog) -> Self {
         let event = EventId::random().unwrap();
         catalog.create_event(event, "event", &JoinCode::random().unwrap()).await.unwrap();
-        Self { dir, catalog, event }
+        Self { dir: tempfile::tempdir().unwrap(), catalog, event }
     }
 
     /// A photo that was just received, with its job.
-    async fn receive(&self, name: &str, replaces: Option<PhotoId>) -> PhotoId {
+    pub(crate) async fn receive(&self, name: &str, replaces: Option<PhotoId>) -> PhotoId {
         let digest = Digest::of(name.as_bytes());
         let photo = PhotoId::of(self.event, &digest);
         self.finish(photo, Kind::Original, name, replaces).await;
@@ -77,7 +82,7 @@ impl World {
         self.catalog.complete_job(claim, outcome, &Matcher { pack: "pack", find: &nobody, unwanted: &unwanted }).await
     }
 
-    async fn index_all(&self) {
+    pub(crate) async fn index_all(&self) {
         while let Some(claim) = self.claim().await {
             assert!(self.complete(&claim, &JobOutcome::Indexed(indexed(), vec![])).await.unwrap());
         }
@@ -97,7 +102,7 @@ impl World {
         (item.state, item.reason)
     }
 
-    async fn shown(&self) -> Vec<PhotoId> {
+    pub(crate) async fn shown(&self) -> Vec<PhotoId> {
         let page = self.catalog.photos(self.event, PhotoFilter::Shown, None, 1000).await.unwrap();
         page.photos.into_iter().map(|item| item.id).collect()
     }

@@ -45,6 +45,26 @@ impl PhotoStore {
         Ok(found)
     }
 
+    /// Copies all files to another store, with folders for all events; how many files.
+    ///
+    /// # Errors
+    /// When one cannot be copied; it may be tried again.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn copy_to(&self, other: &Self) -> io::Result<u64> {
+        for event in fs::read_dir(self.root.join("photos"))? {
+            if let Some(event) = event?.file_name().to_str().and_then(|name| name.parse().ok()) {
+                other.create_event(event)?;
+            }
+        }
+        let mut copied = 0;
+        for file in self.files()? {
+            let Some((event, photo, rendition)) = file.name else { continue };
+            other.put_file(event, photo, rendition, &file.path)?;
+            copied += 1;
+        }
+        Ok(copied)
+    }
+
     /// Which file of which photo a path is; `None` when it is none of them.
     pub(crate) fn name_of(&self, path: &Path) -> Option<(EventId, PhotoId, Rendition)> {
         let name = path.file_name()?.to_str()?;
