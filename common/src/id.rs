@@ -85,8 +85,8 @@ macro_rules! id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                let wanted = "an id is a UUID, for example 6e1f6811-9d4b-85d8-9c01-562ac5f530e5";
+                crate::text::parsed(deserializer, wanted, |text| text.parse().ok())
             }
         }
 

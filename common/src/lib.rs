@@ -14,6 +14,7 @@ pub mod id;
 pub mod manifest;
 pub mod media;
 pub mod protocol;
+mod text;
 pub mod token;
 
 pub use digest::Digest;

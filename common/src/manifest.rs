@@ -86,10 +86,8 @@ impl Serialize for ImageKey {
 
 impl<'de> Deserialize<'de> for ImageKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        let number = u128::from_str_radix(&text, 16).ok().filter(|_| text.len() == 32);
-        let wrong = || serde::de::Error::custom("an image key is 32 hexadecimal digits");
-        number.map(|number| Self(number.to_be_bytes())).ok_or_else(wrong)
+        let read = |text: &str| crate::digest::from_hex(text).map(Self);
+        crate::text::parsed(deserializer, "an image key is 32 hexadecimal digits", read)
     }
 }
 
@@ -312,13 +310,27 @@ impl File {
     pub fn to_path(&self) -> Result<Cow<'_, Path>, NotAPath> {
         match (&self.path, &self.path_b64) {
             (Some(text), None) => Ok(Cow::Borrowed(Path::new(text))),
-            (None, Some(text)) => {
-                let bytes = STANDARD.decode(text).map_err(|_| NotAPath)?;
-                from_raw_bytes(bytes).map(Cow::Owned).ok_or(NotAPath)
-            }
+            (None, Some(text)) => decoded(text).map(Cow::Owned),
             _ => Err(NotAPath),
         }
     }
+
+    /// The same without a copy.
+    ///
+    /// # Errors
+    /// As [`File::to_path`].
+    pub fn into_path(self) -> Result<PathBuf, NotAPath> {
+        match (self.path, self.path_b64) {
+            (Some(text), None) => Ok(PathBuf::from(text)),
+            (None, Some(text)) => decoded(&text),
+            _ => Err(NotAPath),
+        }
+    }
+}
+
+fn decoded(base64: &str) -> Result<PathBuf, NotAPath> {
+    let bytes = STANDARD.decode(base64).map_err(|_| NotAPath)?;
+    from_raw_bytes(bytes).ok_or(NotAPath)
 }
 
 #[cfg(unix)]

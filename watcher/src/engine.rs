@@ -135,7 +135,11 @@ impl Engine {
 
     /// The source has seen something.
     pub(crate) fn sight(&mut self, sighting: Sighting) {
-        let Sighting { path, below, kind, signal } = sighting;
+        let promise = match &sighting.kind {
+            Kind::File(_) => Some(self.config.wanted.promise(sighting.below())),
+            _ => None,
+        };
+        let Sighting { path, kind, signal, .. } = sighting;
         match kind {
             Kind::Gone => self.gone(&path),
             Kind::Symlink => self.skip_by_name(&path, SkipReason::Symlink, Fingerprint::default()),
@@ -146,7 +150,7 @@ impl Engine {
                     self.fail(&path, stat, FailReason::CannotBeRead, &why, None);
                 }
             }
-            Kind::File(stat) => match self.config.wanted.promise(&below) {
+            Kind::File(stat) => match promise.unwrap_or(Promise::Photo) {
                 Promise::Photo => self.sight_photo(path, stat, signal),
                 Promise::Skip(SkipReason::Raw) => self.sight_raw(path, stat, signal),
                 Promise::Skip(SkipReason::Sidecar) => {
@@ -194,11 +198,7 @@ impl Engine {
         if self.failed.get(&path).is_some_and(|failed| failed.stat == stat) {
             return;
         }
-        let file = self.manifest.file(&path);
-        let photo = match file.map(|file| file.state) {
-            Some(FileState::Photo { digest, .. }) => self.manifest.photo(&digest).map(|photo| photo.state),
-            _ => None,
-        };
+        let (file, photo) = self.manifest.known(&path);
         match before_reading(file.as_ref(), photo.as_ref(), stat.fingerprint, self.config.wanted.sends_raw()) {
             BeforeReading::Known(state) => self.count_known(&path, state),
             BeforeReading::Send(digest) if self.under_way.contains_key(&digest) => {}

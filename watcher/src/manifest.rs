@@ -3,223 +3,23 @@
 //! Nothing is promised to anybody before its line is on stable storage. Unreadable state stops the program; it is never
 //! replaced by an empty one. One process per manifest, by a lock of the operating system that dies with the process.
 
-pub(crate) use salvage::Salvaged;
+mod disk;
+mod salvage;
+mod state;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use findme_common::manifest::{
-    self as published, FileState, ImageKey, PhotoState, PreviewState, Replaces, Shot, ShotKey,
-};
+use findme_common::manifest::{FileState, ImageKey, PhotoState, PreviewState, Replaces, ShotKey};
 use findme_common::{Digest, EventId, PhotoId};
 
-use crate::fingerprint::Fingerprint;
-use crate::journal::{self, Durable, Journal, Record, Replayed, WriteError};
-use crate::snapshot;
-
-/// How far one content has come.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PhotoRecord {
-    pub(crate) bytes: u64,
-    pub(crate) image: Option<ImageKey>,
-    /// Boxed: most photos of most cameras have none.
-    pub(crate) shot: Option<Box<Shot>>,
-    pub(crate) replaces: Option<Replaces>,
-    pub(crate) preview: Option<PreviewState>,
-    pub(crate) state: PhotoState,
-}
-
-impl PhotoRecord {
-    /// A content that is to be sent, of which nothing else is known.
-    pub(crate) const fn announced(bytes: u64) -> Self {
-        let state = PhotoState::Announced { upload: None };
-        Self { bytes, image: None, shot: None, replaces: None, preview: None, state }
-    }
-
-    /// Whether the server has the photo, but not the word which other one it replaces.
-    pub(crate) fn is_untold(&self) -> bool {
-        let there = matches!(self.state, PhotoState::Received { .. } | PhotoState::PreviewOnly { .. });
-        there && self.replaces.is_some_and(|of| !of.told)
-    }
-
-    /// Whether it is a camera's RAW file.
-    pub(crate) fn is_raw(&self) -> bool {
-        self.shot.as_ref().is_some_and(|shot| shot.raw)
-    }
-
-    /// The published form.
-    pub(crate) fn published(&self, digest: Digest) -> published::Photo {
-        published::Photo {
-            digest,
-            bytes: self.bytes,
-            image: self.image,
-            shot: self.shot.as_deref().cloned(),
-            replaces: self.replaces,
-            preview: self.preview.clone(),
-            state: self.state.clone(),
-        }
-    }
-}
-
-/// One path, as it was when it was looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FileRecord {
-    pub(crate) fingerprint: Fingerprint,
-    /// The modification time was too fresh to prove anything.
-    pub(crate) racy: bool,
-    pub(crate) state: FileState,
-    /// Whether this run has counted the file; not recorded.
-    pub(crate) seen: bool,
-}
-
-/// Everything known, without the files that hold it.
-#[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) event: EventId,
-    pub(crate) generation: u64,
-    pub(crate) photos: HashMap<Digest, PhotoRecord>,
-    pub(crate) files: HashMap<Box<OsStr>, FileRecord>,
-    /// Pictures that the server has, or had until they were deleted.
-    images: HashSet<ImageKey>,
-    /// Contents by their shot.
-    shots: BTreeSet<(ShotKey, Digest)>,
-    /// Lines in the journal of this generation.
-    lines: u64,
-    /// A snapshot may or may not have taken its place: what is appended now might be ignored later, so nothing is.
-    broken: Option<WriteError>,
-}
-
-impl State {
-    pub(crate) fn empty(event: EventId) -> Self {
-        Self {
-            event,
-            generation: 1,
-            photos: HashMap::new(),
-            files: HashMap::new(),
-            images: HashSet::new(),
-            shots: BTreeSet::new(),
-            lines: 0,
-            broken: None,
-        }
-    }
-
-    pub(crate) fn add_photo(&mut self, photo: published::Photo) {
-        let published::Photo { digest, bytes, image, shot, replaces, preview, state } = photo;
-        self.insert(digest, PhotoRecord { bytes, image, shot: shot.map(Box::new), replaces, preview, state });
-    }
-
-    fn insert(&mut self, digest: Digest, record: PhotoRecord) {
-        if let (Some(image), PhotoState::Received { .. } | PhotoState::Deleted) = (record.image, &record.state) {
-            self.images.insert(image);
-        }
-        if let Some(shot) = &record.shot {
-            self.shots.insert((shot.key, digest));
-        }
-        self.photos.insert(digest, record);
-    }
-
-    pub(crate) fn add_file(&mut self, file: published::File) -> Result<(), published::NotAPath> {
-        let path = file.to_path()?.as_os_str().into();
-        let fingerprint = Fingerprint { bytes: file.bytes, mtime_ns: file.mtime_ns, inode: file.inode };
-        let record = FileRecord { fingerprint, racy: file.racy, state: file.state, seen: false };
-        self.files.insert(path, record);
-        Ok(())
-    }
-
-    fn apply(&mut self, record: Record) -> io::Result<()> {
-        match record {
-            Record::Photo(photo) => self.add_photo(photo),
-            Record::File(file) => self.add_file(file).map_err(io::Error::other)?,
-        }
-        self.lines += 1;
-        Ok(())
-    }
-}
-
-/// A manifest in numbers: contents by their state, and paths.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) received: u64,
-    /// RAW files of which only the picture inside was to be sent, and was.
-    pub(crate) previews: u64,
-    pub(crate) announced: u64,
-    pub(crate) refused: u64,
-    /// Paths that hold a photo.
-    pub(crate) files: u64,
-    pub(crate) skipped: u64,
-    pub(crate) failed: u64,
-}
-
-/// The files of one manifest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Location {
-    snapshot: PathBuf,
-}
-
-impl Location {
-    /// The manifest whose snapshot is this file; the others lie beside it and bear its name.
-    pub(crate) fn new(snapshot: PathBuf) -> Self {
-        Self { snapshot }
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.snapshot.with_extension("journal")
-    }
-
-    fn previous(&self) -> PathBuf {
-        self.snapshot.with_extension("previous.json")
-    }
-
-    fn temp(&self) -> PathBuf {
-        self.snapshot.with_extension("json.tmp")
-    }
-
-    fn lock(&self) -> PathBuf {
-        self.snapshot.with_extension("lock")
-    }
-}
-
-/// Why a manifest could not be opened. Each is another exit code.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
-    /// Another process has it.
-    #[error("the manifest {0} is in use by another findme-watch; stop that one, or give this one its own --manifest")]
-    InUse(PathBuf),
-    /// It is there, but it cannot be believed.
-    #[error(
-        "the manifest {path} cannot be read: {why}. Nothing was changed and nothing was sent. \
-         `findme-watch repair` makes it good again from what can be read and from the server's list"
-    )]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// It belongs to another event than the token.
-    #[error("the manifest {path} belongs to event {of}, but the token is for event {wanted}; give another --manifest")]
-    OtherEvent {
-        /// The file.
-        path: PathBuf,
-        /// The manifest's event.
-        of: EventId,
-        /// The token's event.
-        wanted: EventId,
-    },
-    /// A new one cannot be made.
-    #[error("the manifest {path} cannot be written: {error}")]
-    Unwritable {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the operating system says.
-        error: io::Error,
-    },
-}
+pub(crate) use self::disk::{Location, OpenError};
+use self::disk::{begin, load, place_snapshot, prepare_snapshot};
+pub(crate) use self::salvage::Salvaged;
+pub(crate) use self::state::{Counts, FileRecord, PhotoRecord, State};
+use crate::journal::{self, Durable, Journal, Record, WriteError};
 
 /// The opened manifest. Shared by the loop and the uploads; each call holds its lock for microseconds.
 #[derive(Debug)]
@@ -278,6 +78,17 @@ impl Manifest {
     /// Marks a path as counted in this run; answers whether it was already.
     pub(crate) fn mark_seen(&self, path: &Path) -> bool {
         self.state().files.get_mut(path.as_os_str()).is_some_and(|file| std::mem::replace(&mut file.seen, true))
+    }
+
+    /// What is known about a path, and how far its content has come, where it has one.
+    pub(crate) fn known(&self, path: &Path) -> (Option<FileRecord>, Option<PhotoState>) {
+        let state = self.state();
+        let file = state.files.get(path.as_os_str()).copied();
+        let photo = match file.map(|file| file.state) {
+            Some(FileState::Photo { digest, .. }) => state.photos.get(&digest).map(|photo| photo.state.clone()),
+            _ => None,
+        };
+        (file, photo)
     }
 
     /// What is known about a content.
@@ -450,77 +261,5 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Reads snapshot and journal; `None` when there never was a manifest here. Also: how much of the journal is good.
-fn load(location: &Location, event: EventId) -> Result<Option<(State, u64)>, OpenError> {
-    let unreadable = |path: PathBuf, why: String| OpenError::Unreadable { path, why };
-    let is_there = |path: &Path| path.try_exists().map_err(|error| unreadable(path.to_owned(), error.to_string()));
-    let journal = location.journal();
-    if !is_there(&location.snapshot)? {
-        // A crash while the first one was made leaves an empty journal at most.
-        let begun = is_there(&location.previous())? || fs::metadata(&journal).is_ok_and(|file| file.len() > 0);
-        return if begun { Err(unreadable(location.snapshot.clone(), "it is missing".into())) } else { Ok(None) };
-    }
-    let mut state =
-        snapshot::read(&location.snapshot).map_err(|why| unreadable(location.snapshot.clone(), why.to_string()))?;
-    if state.event != event {
-        return Err(OpenError::OtherEvent { path: location.snapshot.clone(), of: state.event, wanted: event });
-    }
-    let generation = state.generation;
-    let replayed = File::open(&journal).and_then(|file| journal::replay(file, generation, |r| state.apply(r)));
-    match replayed {
-        Ok(Replayed::Good { bytes, .. }) => Ok(Some((state, bytes))),
-        Ok(Replayed::Stale) => Ok(Some((state, 0))),
-        Ok(Replayed::Damaged { line }) => Err(unreadable(journal, format!("line {line} is damaged"))),
-        Err(error) => Err(unreadable(journal, error.to_string())),
-    }
-}
-
-/// Makes an empty manifest. The journal comes first, so that a snapshot without a journal is always damage.
-fn begin(location: &Location, event: EventId) -> io::Result<State> {
-    let state = State::empty(event);
-    File::create(location.journal())?.sync_all()?;
-    sync_folder(&location.snapshot)?;
-    snapshot::write(&location.temp(), &state)?;
-    fs::rename(location.temp(), &location.snapshot)?;
-    sync_folder(&location.snapshot)?;
-    Ok(state)
-}
-
-/// Writes the new snapshot under another name and keeps the present one under a second name.
-fn prepare_snapshot(location: &Location, state: &State) -> io::Result<()> {
-    let previous = location.previous();
-    snapshot::write(&location.temp(), state)?;
-    let keep = previous.with_extension("json.tmp");
-    let _ = fs::remove_file(&keep);
-    // Not every file system has hard links.
-    if fs::hard_link(&location.snapshot, &keep).is_err() {
-        fs::copy(&location.snapshot, &keep)?;
-        File::open(&keep)?.sync_all()?;
-    }
-    fs::rename(&keep, &previous)
-}
-
-/// Puts the new snapshot in place. At every moment there is a whole one under the name.
-fn place_snapshot(location: &Location) -> io::Result<()> {
-    fs::rename(location.temp(), &location.snapshot)?;
-    sync_folder(&location.snapshot)
-}
-
-/// Makes a rename durable.
-#[cfg(unix)]
-fn sync_folder(file: &Path) -> io::Result<()> {
-    match file.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
-}
-
-/// Windows has no such call; its renames are journalled.
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-mod salvage;
 #[cfg(test)]
 mod tests;

@@ -73,13 +73,14 @@ async fn run_one(
         #[cfg(not(feature = "venue"))]
         Destination::Venue(_) => return Err((Exit::Usage, "this program was built without --serve".into())),
     };
+    // The folders are listed while the rest is made ready.
+    let (told, guard) = source::start(config.folders.clone(), config.poll).map_err(|error| fatal(&error))?;
     let server = Server::new(url, &token, authority.as_deref()).map_err(|error: BuildError| fatal(&error))?;
     if server.is_this_machine().await {
         report.on_this_machine_only();
     }
     let manifest = open_manifest(&config, token.event).map_err(|error| (exit_of(&error), error.to_string()))?;
     let manifest = Arc::new(manifest);
-    let (told, guard) = source::start(config.folders.clone(), config.poll).map_err(|error| fatal(&error))?;
     report.tell(&Event::Notice(&beginning(&config, &server)));
     let ear = (!config.dry_run).then(|| Ear::open(server.clone()));
     let engine = Engine::new(config, server, token.event, Arc::clone(&manifest), report);

@@ -30,6 +30,8 @@ const ROOT_CHECK: Duration = Duration::from_secs(2);
 const RELIST: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 /// Sightings handed over at a time.
 const BATCH: usize = 256;
+/// Batches that may wait: the folders are listed while the manifest is read.
+const WAITING: usize = 128;
 
 /// What there is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +49,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sighting {
     pub(crate) path: PathBuf,
-    /// The same below the watched folder.
-    pub(crate) below: PathBuf,
+    /// The watched folder that it lies in.
+    pub(crate) root: Arc<Path>,
     pub(crate) kind: Kind,
     pub(crate) signal: Signal,
 }
@@ -69,7 +71,7 @@ pub(crate) enum Told {
 
 /// Starts the source's thread. It ends when the receiver is dropped or the guard is.
 pub(crate) fn start(roots: Vec<PathBuf>, poll: Option<Duration>) -> io::Result<(mpsc::Receiver<Told>, Guard)> {
-    let (out, told) = mpsc::channel(16);
+    let (out, told) = mpsc::channel(WAITING);
     let hints = Arc::new(Hints::default());
     let source = Source::new(roots, poll, out, Arc::clone(&hints));
     std::thread::Builder::new().name("source".into()).spawn(move || source.run())?;
@@ -79,6 +81,13 @@ pub(crate) fn start(roots: Vec<PathBuf>, poll: Option<Duration>) -> io::Result<(
 /// Ends the source when dropped.
 #[derive(Debug)]
 pub(crate) struct Guard(Arc<Hints>);
+
+impl Sighting {
+    /// The path below the watched folder.
+    pub(crate) fn below(&self) -> &Path {
+        self.path.strip_prefix(&self.root).unwrap_or(&self.path)
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -167,7 +176,7 @@ impl Source {
         self.urgent.extend(due.map(|(_, root, folder)| (root, folder)));
         if self.scan.is_empty() {
             let due = self.roots.iter().enumerate().filter(|(_, root)| root.next_scan <= now);
-            self.scan.extend(due.map(|(n, root)| (n, root.path.clone())));
+            self.scan.extend(due.map(|(n, root)| (n, root.path.to_path_buf())));
             self.scan_began = now;
         }
     }
@@ -224,8 +233,8 @@ impl Source {
     }
 
     fn see(&mut self, root: usize, path: PathBuf, kind: Kind, signal: Signal) -> Result<(), Ended> {
-        let below = path.strip_prefix(&self.roots[root].path).unwrap_or(&path).to_owned();
-        self.batch.push(Sighting { path, below, kind, signal });
+        let root = Arc::clone(&self.roots[root].path);
+        self.batch.push(Sighting { path, root, kind, signal });
         if self.batch.len() >= BATCH { self.hand_over() } else { Ok(()) }
     }
 
@@ -266,7 +275,7 @@ impl Source {
 
     fn folder_appeared(&mut self, root: usize, folder: PathBuf) {
         let wanted = folder.file_name().is_none_or(|name| names::is_wanted_folder(&name.to_string_lossy()));
-        if wanted && folder != self.roots[root].path {
+        if wanted && folder != *self.roots[root].path {
             let now = Instant::now();
             self.relist.extend(RELIST.map(|after| (now + after, root, folder.clone())));
             self.urgent.push((root, folder));

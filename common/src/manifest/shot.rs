@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{Digest, to_hex};
+use crate::digest::{Digest, from_hex, to_hex};
 
 /// Names a press of the shutter: the first 8 bytes of a SHA-256 over the camera's serial number and the capture time with
 /// its sub-seconds. Without one of the two there is no key.
@@ -33,10 +33,8 @@ impl Serialize for ShotKey {
 
 impl<'de> Deserialize<'de> for ShotKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        let number = u64::from_str_radix(&text, 16).ok().filter(|_| text.len() == 16);
-        let wrong = || serde::de::Error::custom("a shot key is 16 hexadecimal digits");
-        number.map(|number| Self(number.to_be_bytes())).ok_or_else(wrong)
+        let read = |text: &str| from_hex(text).map(Self);
+        crate::text::parsed(deserializer, "a shot key is 16 hexadecimal digits", read)
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use findme_common::EventId;
 use findme_common::manifest::PhotoState;
 
-use super::{Location, Manifest, OpenError, State, place_snapshot, sync_folder};
+use super::disk::{place_snapshot, sync_folder};
+use super::{Location, Manifest, OpenError, State};
 use crate::{journal, snapshot};
 
 /// What came of it.

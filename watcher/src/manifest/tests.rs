@@ -1,8 +1,12 @@
 //! The manifest on disk: what was recorded is there again, whatever was cut, damaged or interrupted.
 
-use findme_common::manifest::{FailReason, SkipReason};
+use std::ffi::OsStr;
+
+use findme_common::manifest::{self as published, FailReason, Shot, SkipReason};
 
 use super::*;
+use crate::fingerprint::Fingerprint;
+use crate::snapshot;
 
 fn event() -> EventId {
     EventId::from_bytes([7; 16])

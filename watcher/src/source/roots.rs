@@ -20,7 +20,7 @@ const DEFAULT_POLL: Duration = Duration::from_secs(2);
 
 /// One watched folder.
 pub(super) struct Root {
-    pub(super) path: PathBuf,
+    pub(super) path: Arc<Path>,
     /// Device and file number of the folder that is there now; `None` while it is not.
     identity: Option<(u64, u64)>,
     /// It was there once, so that from now on its comings and goings are told.
@@ -34,7 +34,7 @@ pub(super) struct Root {
 
 impl Root {
     pub(super) fn new(path: PathBuf, now: Instant) -> Self {
-        Self { path, identity: None, told: false, every: RESCAN, next_scan: now, watcher: None }
+        Self { path: path.into(), identity: None, told: false, every: RESCAN, next_scan: now, watcher: None }
     }
 
     /// Whether it was there at the last look.
@@ -69,7 +69,7 @@ impl Source {
                 };
                 self.tell(Told::Notice(line))?;
                 // What could not be read while it went away is looked at again.
-                self.tell(Told::Back(path))?;
+                self.tell(Told::Back(path.to_path_buf()))?;
             }
             self.arm(n)?;
             self.roots[n].next_scan = Instant::now();
