@@ -1,8 +1,9 @@
 //! Short runs of the harness's faults: the server killed, its disk full, its power cut, the line weak, while machines
-//! upload. `FINDME_SERVER_KILLS`, `FINDME_FULL_DISKS`, `FINDME_POWER_CUTS` and `FINDME_WEAK_LINE=<photos>` make them longer.
+//! upload, and the watcher killed while it writes its manifest. `FINDME_SERVER_KILLS`, `FINDME_FULL_DISKS`,
+//! `FINDME_POWER_CUTS`, `FINDME_WEAK_LINE=<photos>` and `FINDME_MANIFEST_KILLS` make them longer.
 
 use crate::support::{Random, number};
-use crate::{full_disk, power_cuts, server_kills, shaped};
+use crate::{full_disk, manifest_kills, power_cuts, server_kills, shaped};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_of_the_server_under_load_lose_nothing() {
@@ -26,4 +27,10 @@ async fn a_weak_line_loses_nothing_and_carries_little_twice() {
         photos => shaped::Weather::of(photos, 30),
     };
     shaped::run(&weather, Random::seeded("weak line")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_while_the_manifest_is_written_forget_no_receipt() {
+    let kills = number("FINDME_MANIFEST_KILLS", 9);
+    manifest_kills::run(kills, kills.clamp(300, 3000), Random::seeded("kills while the manifest is written")).await;
 }

@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::limits::certificate;
-use crate::stand_in::StandIn;
 use crate::support::photos::{of_size, small};
+use crate::support::stand_in::StandIn;
 use crate::support::{Laptop, Server};
 
 /// A proxy that only opens tunnels, as a hotel's or a company's does.

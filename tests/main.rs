@@ -85,6 +85,8 @@ mod full_disk;
 mod ledger;
 #[path = "harness/listeners.rs"]
 mod listeners;
+#[path = "harness/manifest_kills.rs"]
+mod manifest_kills;
 #[path = "harness/power_cuts.rs"]
 mod power_cuts;
 #[path = "harness/server_kills.rs"]

@@ -20,6 +20,7 @@ mod ledger;
 mod listeners;
 mod lists;
 mod load;
+mod manifest_kills;
 mod photo_bytes;
 mod power_cuts;
 mod schema;
@@ -72,6 +73,9 @@ async fn run(subject: &str, numbers: &Numbers) {
     let random = Random::seeded(subject);
     match subject {
         "kills" => server_kills::run(numbers.get("kills", 500), random).await,
+        "manifest-kills" => {
+            manifest_kills::run(numbers.get("kills", 300), numbers.get("entries", 3000), random).await;
+        }
         "full-disk" => full_disk::run(numbers.get("moments", 100), random).await,
         "power-cuts" => power_cuts::run(numbers.get("cuts", 30), random).await,
         "tus-clients" => tus_clients::run(numbers.get("cuts", 500), random).await,

@@ -5,6 +5,7 @@ pub(crate) mod guest;
 pub(crate) mod live;
 pub(crate) mod photos;
 pub(crate) mod server;
+pub(crate) mod stand_in;
 pub(crate) mod watch;
 
 use std::io::Write;
