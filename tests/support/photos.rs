@@ -11,7 +11,11 @@ pub(crate) fn small(number: u64) -> Vec<u8> {
 
 /// A photo of `kilobytes` at least. What a camera appends after the picture (here: noise) belongs to the file.
 pub(crate) fn of_size(number: u64, kilobytes: usize) -> Vec<u8> {
-    let mut bytes = small(number);
+    filled_up(small(number), number, kilobytes)
+}
+
+/// The same of a photo that is there already.
+pub(crate) fn filled_up(mut bytes: Vec<u8>, number: u64, kilobytes: usize) -> Vec<u8> {
     let mut random = Random::new(number ^ 0x5EED);
     while bytes.len() < kilobytes * 1024 {
         bytes.extend(random.next().to_le_bytes());

@@ -30,6 +30,7 @@ mod manifest;
 mod names;
 mod pace;
 mod plan;
+mod portion;
 mod preview;
 mod progress;
 mod queue;

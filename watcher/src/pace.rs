@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::portion::Portions;
+
 /// Largest piece that is handed to a connection at a time.
 const PIECE: usize = 256 * 1024;
 /// Smallest; with smaller ones the overhead would be worth mentioning.
@@ -18,6 +20,8 @@ pub(crate) struct Pace {
     limited: Option<Limited>,
     /// Bytes of photos that were handed to connections so far.
     gone: Arc<AtomicU64>,
+    /// What one request carries.
+    pub(crate) portions: Portions,
 }
 
 #[derive(Debug, Clone)]
@@ -31,7 +35,7 @@ impl Pace {
     /// At most so many bytes a second; `None`: as fast as it goes.
     pub(crate) fn new(bytes_per_second: Option<u64>) -> Self {
         let limited = |bytes: u64| Limited { bytes_per_second: bytes.max(1), free_at: Arc::new(Instant::now().into()) };
-        Self { limited: bytes_per_second.map(limited), gone: Arc::default() }
+        Self { limited: bytes_per_second.map(limited), ..Self::default() }
     }
 
     /// How much to send at a time, so that a slow line does not look like a dead one.
@@ -50,7 +54,7 @@ impl Pace {
 
     /// The same pace, shared with this one, for uploads that are counted apart.
     pub(crate) fn counted_apart(&self) -> Self {
-        Self { limited: self.limited.clone(), gone: Arc::default() }
+        Self { limited: self.limited.clone(), ..Self::default() }
     }
 
     /// Bytes a second at most.

@@ -72,6 +72,7 @@ impl Engine {
         if self.is_preview_only(job.parcel.media) {
             return self.received(&job, received, now);
         }
+        self.totals.preview_bytes += received.bytes;
         self.arrivals.received(received.photo, job.since, now);
         self.put_in_line(Job { errand: Errand::Photo, failures: 0, ..job });
     }

@@ -113,7 +113,7 @@ impl Engine {
         self.left(digest);
         self.failed.retain(|_, failed| failed.digest != Some(*digest));
         self.totals.uploaded += 1;
-        self.totals.bytes += fingerprint.bytes;
+        self.totals.bytes += received.bytes;
         self.arrivals.received(received.photo, job.since, now);
         self.report.tell(&Event::Uploaded {
             path,

@@ -1,6 +1,7 @@
 //! The whole watcher against a server that names every upload at random: whatever is cut, lost, renamed or killed, each
 //! content is there once, and each file has its word.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -122,7 +123,10 @@ async fn a_lost_answer_makes_no_second_photo() {
     assert_eq!(scene.once(&[]).await, Ok(Exit::Done));
     (0..4).for_each(|n| assert_eq!(scene.server.copies(&photo(n)), 1, "photo {n}"));
     assert!(scene.server.requests("HEAD") >= 3, "the offset is asked for before anything is sent again");
-    assert_eq!(scene.server.requests("PATCH"), 4, "what had arrived was not sent again");
+    let mut patches = scene.server.inner().log.clone();
+    patches.retain(|line| line.starts_with("PATCH"));
+    let places: HashSet<_> = patches.iter().collect();
+    assert_eq!(places.len(), patches.len(), "what had arrived was sent again: {patches:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
