@@ -41,6 +41,11 @@ async fn previews_go_first(options: &[&str], kill: bool) {
     assert!(event.names().await.is_empty(), "no original is there yet");
     assert!(seen.iter().all(|photo| photo.height > photo.width), "turned as the originals are: {seen:?}");
     let previews = [preview_of(&event, &photos[0]).await, preview_of(&event, &photos[1]).await];
+    for (photo, preview) in photos.iter().zip(&previews) {
+        let picture = image::load_from_memory(preview).unwrap();
+        assert_eq!(picture.width().max(picture.height()), 2048, "what was sent ahead has the size of a preview");
+        assert!(picture.height() > picture.width() && preview.len() < photo.len() * 3 / 4, "{} bytes", preview.len());
+    }
     if kill {
         watch.kill();
         laptop.once(&event).await.assert_exit(0);
@@ -202,4 +207,37 @@ async fn a_held_photo_is_released_by_its_rating() {
     laptop.put("held.xmp", &sidecar(4));
     see(2).await;
     watch.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_between_a_rating_and_its_release_loses_neither() {
+    let mut server = Server::start().await;
+    let event = server.create_event("party");
+    let laptop = Laptop::new();
+    laptop.put("held.jpg", &small(1));
+    let held = || {
+        let mut command = laptop.for_event(&event);
+        command.args(["--hold", "--release-rating", "4"]);
+        command
+    };
+    let mut watch = laptop.start(held());
+    watch.wait_for("idle", 1).await;
+    server.kill();
+    laptop.put("held.xmp", &sidecar(4));
+    let journal = laptop.manifest_file(&event).with_extension("journal");
+    wait_for("the sidecar to be recorded", async || {
+        std::fs::read_to_string(&journal).unwrap().contains("held.xmp").then_some(())
+    })
+    .await;
+    watch.kill();
+    server.run().await;
+    let guest = event.guest().await;
+    assert!(guest.all_photos().await.is_empty(), "it is held");
+    let mut command = held();
+    command.arg("--once");
+    laptop.start(command).end().await.assert_exit(0);
+    assert_eq!(guest.all_photos().await.len(), 1);
+    // It was heeded once, and is not asked about again.
+    let sidecars = laptop.manifest(&event).files.into_iter().filter(|file| file.racy);
+    assert_eq!(sidecars.count(), 0);
 }

@@ -5,6 +5,7 @@
 
 mod outcomes;
 mod previews;
+mod ratings;
 mod sending;
 mod standing;
 mod versions;
@@ -20,6 +21,7 @@ use findme_common::{Digest, EventId};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use self::ratings::Heeding;
 use crate::alarm::Alarm;
 use crate::arrivals::Arrivals;
 use crate::config::Config;
@@ -76,6 +78,8 @@ pub(crate) struct Engine {
     under_way: HashMap<Digest, Option<ImageKey>>,
     /// Files whose picture is under way with other metadata (in this content): they wait for what becomes of it.
     same_image: Vec<(Digest, PathBuf)>,
+    /// Files whose ratings let photos go, while the server is being told.
+    heeding: HashMap<PathBuf, Heeding>,
     refused: HashMap<Digest, FailReason>,
     failed: HashMap<PathBuf, Failed>,
     /// Skipped paths that are not worth an entry in the manifest.
@@ -117,6 +121,7 @@ impl Engine {
             gate: Gate::default(),
             under_way: HashMap::new(),
             same_image: Vec::new(),
+            heeding: HashMap::new(),
             refused: HashMap::new(),
             failed: HashMap::new(),
             unrecorded: HashSet::new(),
@@ -154,8 +159,9 @@ impl Engine {
                 Promise::Photo => self.sight_photo(path, stat, signal),
                 Promise::Skip(SkipReason::Raw) => self.sight_raw(path, stat, signal),
                 Promise::Skip(SkipReason::Sidecar) => {
-                    self.sight_sidecar(&path, stat);
+                    let before = self.manifest.file(&path);
                     self.skip_by_name(&path, SkipReason::Sidecar, stat.fingerprint);
+                    self.heed_sidecar(&path, stat, before);
                 }
                 Promise::Skip(reason) => self.skip_by_name(&path, reason, stat.fingerprint),
             },
@@ -376,18 +382,22 @@ impl Engine {
                     && let Some(image) = image
                 {
                     if self.manifest.has_image(&image) {
-                        if let Some(twin) = self.manifest.with_image(&image).filter(|_| file.is_some()) {
+                        let twin = self.manifest.with_image(&image).filter(|_| file.is_some());
+                        if let Some(twin) = twin {
                             self.put_back(&path, twin, file.as_ref());
-                            self.may_release(&path, twin);
                         }
-                        return self.skip(&path, SkipReason::MetadataOnly, fingerprint);
+                        self.skip(&path, SkipReason::MetadataOnly, fingerprint);
+                        if let Some(twin) = twin.filter(|twin| self.may_release(&path, *twin)) {
+                            self.heed(&path, fingerprint, [twin].into());
+                        }
+                        return;
                     }
                     let twin = self.under_way.iter().find(|(_, under_way)| **under_way == Some(image));
                     if let Some((twin, _)) = twin {
                         return self.same_image.push((*twin, path));
                     }
                 }
-                if self.is_preview_only(media) && crate::names::has_picture_beside(&path) {
+                if self.is_preview_only(media) && self.is_of_pair(&path, shot.as_deref()) {
                     return self.skip(&path, SkipReason::RawOfPair, fingerprint);
                 }
                 if !matches!(state, Some(PhotoState::Announced { .. })) {
@@ -396,9 +406,6 @@ impl Engine {
                     drop(self.manifest.put_photo(digest, record));
                     self.meet(&path, digest, versions::lay_here(file.as_ref(), digest));
                     self.meet_raw_beside(&path, digest);
-                }
-                if self.is_preview_only(media) && self.is_of_pair(&path, &digest) {
-                    return self.skip(&path, SkipReason::RawOfPair, fingerprint);
                 }
                 self.uncount_skipped(file);
                 self.manifest.put_file(&path, record(false));

@@ -15,6 +15,7 @@ use findme_common::manifest::FailReason;
 use findme_common::protocol::{PROBLEM_JSON, PROTOCOL_VERSION, PhotoList, TUS_VERSION, header, path};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url};
+use tokio::sync::Notify;
 
 pub(crate) use self::answer::Answer;
 use crate::journal::WriteError;
@@ -135,6 +136,8 @@ pub(crate) struct Server {
     base: Url,
     authorization: HeaderValue,
     pub(crate) last_answer: LastAnswer,
+    /// Told to all requests when the laptop has slept.
+    woken: Arc<Notify>,
 }
 
 /// The client could not be built.
@@ -164,11 +167,13 @@ impl Server {
         authorization.set_sensitive(true);
         let authorities = authority.map_or(Ok(Vec::new()), read_certificates)?;
         let client = connections(&authorities)?;
-        Ok(Self { client, authorities, base, authorization, last_answer: LastAnswer::new() })
+        Ok(Self { client, authorities, base, authorization, last_answer: LastAnswer::new(), woken: Arc::default() })
     }
 
-    /// From now on uses connections that do not exist yet: after a sleep the old ones may be dead without a word.
+    /// From now on uses connections that do not exist yet: after a sleep the old ones may be dead without a word. Requests
+    /// that are under way are given up, by all clones.
     pub(crate) fn connect_anew(&mut self) {
+        self.woken.notify_waiters();
         match connections(&self.authorities) {
             Ok(client) => self.client = client,
             // The old ones find out by themselves, only later.
@@ -223,8 +228,19 @@ impl Server {
 
     /// Sends a request without a large body.
     pub(crate) async fn short(&self, request: RequestBuilder) -> Result<Answer, Failure> {
-        let response = request.timeout(SHORT).send().await.map_err(|error| away(&error))?;
+        let response = self.while_awake(request.timeout(SHORT).send()).await?.map_err(|error| away(&error))?;
         self.understood(response).await
+    }
+
+    /// Waits for a request, but not beyond a sleep.
+    ///
+    /// # Errors
+    /// [`Failure::Away`] when the laptop has slept meanwhile.
+    pub(crate) async fn while_awake<T>(&self, request: impl Future<Output = T>) -> Result<T, Failure> {
+        tokio::select! {
+            answer = request => Ok(answer),
+            () = self.woken.notified() => Err(Failure::Away("the laptop slept; asking again".into())),
+        }
     }
 
     /// Reads an answer's head, when it is of a version that this program knows.
@@ -337,6 +353,23 @@ pub(crate) fn not_ours(what: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_connections_from_before_a_sleep() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // It accepts, by the operating system, and never says a word.
+        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", mute.local_addr().unwrap());
+        let token = "fmp.00112233445566778899aabbccddeeff.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let mut server = Server::new(url.parse().unwrap(), &token.parse().unwrap(), None).unwrap();
+        let before = server.clone();
+        let asking = tokio::spawn(async move { before.short(before.request(Method::GET, "/")).await.err() });
+        let (mut asked, _) = tokio::task::spawn_blocking(move || mute.accept()).await.unwrap().unwrap();
+        std::io::Read::read_exact(&mut asked, &mut [0]).unwrap();
+        server.connect_anew();
+        let failure = asking.await.unwrap();
+        assert!(matches!(&failure, Some(Failure::Away(why)) if why.contains("slept")), "{failure:?}");
+    }
 
     #[tokio::test]
     async fn a_server_at_an_address_of_this_machine_is_this_machine() {

@@ -178,9 +178,7 @@ pub(crate) async fn release(
         Some(PhotoState::Received { photo, .. }) => photo,
         _ => PhotoId::of(event, &parcel.digest),
     };
-    let path = parcel.path.clone();
-    let rating = tokio::task::spawn_blocking(move || rating::of(&path)).await.unwrap_or_default();
-    if manner.release.is_some_and(|stars| rating::reaches(rating, stars)) {
+    if is_good_enough(parcel, manner).await {
         let request = server.request(Method::POST, path::RELEASE).json(&PhotoSelection { photos: vec![photo] });
         let answer = server.short(request).await?;
         if !answer.status.is_success() {
@@ -214,6 +212,14 @@ pub(crate) async fn tell(
         }
     }
     Ok(Received { photo, bytes: 0, changed_since: false })
+}
+
+/// Whether its rating lets a photo go that is held.
+async fn is_good_enough(parcel: &Parcel, manner: &Manner) -> bool {
+    let Some(stars) = manner.release else { return false };
+    let path = parcel.path.clone();
+    let rating = tokio::task::spawn_blocking(move || rating::of(&path)).await.unwrap_or_default();
+    rating::reaches(rating, stars)
 }
 
 async fn is_unchanged(parcel: &Parcel) -> Result<bool, Failure> {

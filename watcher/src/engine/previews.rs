@@ -1,22 +1,22 @@
 //! The part of the loop that knows previews: which photo gets one, and when its original follows. Also what is sent of
-//! RAW files, and what ratings let go.
+//! RAW files.
 //!
 //! Invariant: an original waits in `originals` only while the server has its preview; it goes when nothing else waits.
 
 use std::path::Path;
 
 use findme_common::Digest;
-use findme_common::manifest::{FileState, PhotoState, PreviewState, SkipReason};
+use findme_common::manifest::{FileState, PhotoState, PreviewState, Shot, SkipReason};
 use findme_common::media::Media;
 use tokio::time::Instant;
 
 use super::Engine;
 use crate::args::PreviewArg;
-use crate::fingerprint::{Fingerprint, Stat};
+use crate::fingerprint::Stat;
 use crate::queue::{Errand, Job};
 use crate::settle::Signal;
 use crate::tus::{Parcel, Received};
-use crate::{names, preview, rating};
+use crate::{names, preview};
 
 impl Engine {
     /// Whether anything waits to be sent.
@@ -98,14 +98,13 @@ impl Engine {
         self.sight_photo(path, stat, signal);
     }
 
-    /// Whether a RAW file is one of a pair whose picture is known: beside it, or of the same shot by the same name.
-    pub(super) fn is_of_pair(&self, path: &Path, digest: &Digest) -> bool {
-        if names::has_picture_beside(path) {
-            return true;
-        }
-        let Some(shot) = self.manifest.photo(digest).and_then(|photo| photo.shot) else { return false };
-        let mut others = self.manifest.of_shot(shot.key).into_iter().filter_map(|(_, photo)| photo.shot);
-        others.any(|other| !other.raw && other.name == shot.name)
+    /// Whether a RAW file is one of a pair whose picture is known: beside it, or of the same `shot` by the same name.
+    pub(super) fn is_of_pair(&self, path: &Path, shot: Option<&Shot>) -> bool {
+        let by_shot = |shot: &Shot| {
+            let mut others = self.manifest.of_shot(shot.key).into_iter().filter_map(|(_, photo)| photo.shot);
+            others.any(|other| !other.raw && other.name == shot.name)
+        };
+        names::has_picture_beside(path) || shot.is_some_and(by_shot)
     }
 
     /// A picture replaces the RAW file beside it whose inside was sent before it came.
@@ -124,41 +123,5 @@ impl Engine {
                 self.relate(path, digest, raw);
             }
         }
-    }
-
-    // ---- ratings -------------------------------------------------------------------------------
-
-    /// A sidecar was written: photos that wait for a rating are looked at again, held ones may be released.
-    pub(super) fn sight_sidecar(&mut self, path: &Path, stat: Stat) {
-        let known = self.manifest.file(path);
-        if known.is_some_and(|file| file.fingerprint == stat.fingerprint) || !self.config.heeds_ratings() {
-            return;
-        }
-        if let Some(file) = known {
-            self.manifest.put_file(path, crate::manifest::FileRecord { fingerprint: stat.fingerprint, ..file });
-        }
-        for photo in rating::photos_of(path) {
-            let Some(file) = self.manifest.file(&photo) else { continue };
-            match file.state {
-                FileState::Skipped(SkipReason::BelowRating) => {
-                    self.uncount_skipped(Some(file));
-                    self.manifest.put_file(&photo, crate::manifest::FileRecord { seen: false, ..file });
-                    self.look_again(&photo);
-                }
-                FileState::Photo { digest, .. } => self.may_release(&photo, digest),
-                FileState::Skipped(_) | FileState::Failed(_) => {}
-            }
-        }
-    }
-
-    /// Releases a photo that was held if its rating says so.
-    pub(super) fn may_release(&mut self, path: &Path, digest: Digest) {
-        if self.config.release_rating.is_none() || self.config.dry_run || !self.manifest.is_received(&digest) {
-            return;
-        }
-        self.restless = true;
-        let media = Media::of_name(path).unwrap_or(Media::Jpeg);
-        let parcel = Parcel { path: path.to_owned(), digest, media, fingerprint: Fingerprint::default() };
-        self.put_in_line(Job::new(parcel, Errand::Release));
     }
 }

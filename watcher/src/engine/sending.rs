@@ -56,7 +56,10 @@ impl Engine {
             self.sending_bytes = self.sending_bytes.saturating_sub(job.parcel.fingerprint.bytes);
         }
         match result {
-            Ok(_) if !job.sends() => self.reached(),
+            Ok(_) if !job.sends() => {
+                self.reached();
+                self.told(&job);
+            }
             Ok(received) if job.errand == Errand::Preview => {
                 self.reached();
                 self.preview_received(job, received, now);
@@ -88,6 +91,7 @@ impl Engine {
                 if !job.sends() && !matches!(failure, Failure::Again { .. }) {
                     // A server that knows no versions, or a photo that is gone: nothing is lost by it.
                     tracing::debug!(%failure, errand = ?job.errand, "the server was not told");
+                    self.told(&job);
                     return Ok(());
                 }
                 if job.errand == Errand::Preview && failure.is_of_preview(self.is_preview_only(job.parcel.media)) {
@@ -99,6 +103,13 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// The server knows what it had to be told, or does not want to.
+    fn told(&mut self, job: &Job) {
+        if job.errand == Errand::Release {
+            self.released(&job.parcel.digest);
+        }
     }
 
     /// The server answered.

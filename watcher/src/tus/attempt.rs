@@ -20,7 +20,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
-use super::{Manner, Parcel, is_unchanged, unreadable};
+use super::{Manner, Parcel, is_good_enough, is_unchanged, unreadable};
 use crate::manifest::Manifest;
 use crate::preview::Preview;
 use crate::server::{Answer, Failure, Server, away, not_ours};
@@ -139,11 +139,12 @@ impl Attempt<'_> {
     /// Creates the upload, or finds it.
     pub(super) async fn post(&mut self) -> Result<(Box<str>, Standing), Failure> {
         let replaces = self.manifest.photo(&self.parcel.digest).and_then(|record| record.replaces).map(|of| of.photo);
+        let hold = self.manner.hold && !is_good_enough(self.parcel, self.manner).await;
         let request = self
             .server
             .request(Method::POST, path::UPLOADS)
             .header(header::UPLOAD_LENGTH, self.length())
-            .header(header::UPLOAD_METADATA, self.metadata(replaces))
+            .header(header::UPLOAD_METADATA, self.metadata(replaces, hold))
             .header(CONTENT_LENGTH, 0);
         let began = Instant::now();
         let answer = self.server.short(request).await?;
@@ -230,11 +231,12 @@ impl Attempt<'_> {
     }
 
     async fn while_it_moves<T>(&self, request: impl Future<Output = T>) -> Result<T, Failure> {
+        let request = self.server.while_awake(request);
         tokio::pin!(request);
         loop {
             let before = self.sent.load(Ordering::Relaxed);
             match tokio::time::timeout(self.manner.stall, &mut request).await {
-                Ok(done) => return Ok(done),
+                Ok(done) => return done,
                 Err(_) if self.sent.load(Ordering::Relaxed) == before => {
                     return Err(Failure::Away(format!("no progress for {} s", self.manner.stall.as_secs())));
                 }
@@ -289,7 +291,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn metadata(&self, replaces: Option<Digest>) -> String {
+    fn metadata(&self, replaces: Option<Digest>, hold: bool) -> String {
         let (kind, media) = match self.load {
             Load::Original => (Kind::Original, self.parcel.media),
             Load::Preview(_) => (Kind::Preview, Media::Jpeg),
@@ -303,7 +305,7 @@ impl Attempt<'_> {
             (metadata::PHOTO, photo.to_string()),
             (metadata::KIND, kind.as_str().to_owned()),
         ];
-        let hold = self.manner.hold.then(|| (metadata::HOLD, "yes".to_owned()));
+        let hold = hold.then(|| (metadata::HOLD, "yes".to_owned()));
         let replaces = replaces.map(|old| (metadata::REPLACES, PhotoId::of(self.event, &old).to_string()));
         let pairs = known.into_iter().chain(hold).chain(replaces);
         pairs.map(|(key, value)| format!("{key} {}", STANDARD.encode(value))).collect::<Vec<_>>().join(",")
