@@ -9,7 +9,7 @@ use std::process::Command;
 use findme_common::protocol::PhotoState;
 
 use crate::support::photos::{of_size, small};
-use crate::support::{Laptop, Server, asset, not_tested, say};
+use crate::support::{Laptop, Random, Server, asset, not_tested, say};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_odd_file_gets_its_word_and_stops_no_other() {
@@ -172,4 +172,53 @@ async fn real_photos_of_every_kind_are_stored_and_shown() {
     }
     say(&format!("stored, not decodable here: {failed:?}"));
     server.assert_no_faults();
+}
+
+/// What `--similar` says of a burst of three frames, another view, and an edit.
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_of_a_burst_are_left_out_only_when_that_is_asked_for() {
+    let server = Server::start().await;
+    let event = server.create_event("party");
+    let laptop = Laptop::new();
+    let frames = [1_u64, 2, 3].map(|n| burst(n, false));
+    for (n, frame) in frames.iter().enumerate() {
+        laptop.put(format!("DSC_{n}.JPG"), frame);
+    }
+    let other = burst(4, true);
+    laptop.put("DSC_9.JPG", &other);
+    let with = async |what: &str| {
+        let mut command = laptop.for_event(&event);
+        command.args(["--once", "--order", "oldest", "--similar", what]);
+        laptop.start(command).end().await
+    };
+    let run = with("skip").await;
+    run.assert_exit(0);
+    let left_out = run.words().values().filter(|word| *word == "skipped:similar").count();
+    assert_eq!((run.said("uploaded"), left_out, run.total("similar")), (2, 2, 2), "{:#?}", run.words());
+    assert!(run.complaints.contains("is nearly the same as"), "{}", run.complaints);
+    assert_eq!(event.names().await.len(), 2);
+    let again = with("skip").await;
+    assert_eq!((again.said("uploaded"), again.total("skipped")), (0, 2));
+    // Nothing was moved or deleted; without the wish, or when it is only to tell, all of them go.
+    let run = with("report").await;
+    run.assert_exit(0);
+    assert_eq!((run.said("uploaded"), run.total("similar")), (2, 2));
+    event.assert_holds_exactly(&[&frames[..], &[other]].concat()).await;
+    assert!(laptop.manifest(&event).photos.iter().all(|photo| photo.look.is_some()));
+}
+
+/// A picture with a bright half, left or right, and grain of its own.
+fn burst(number: u64, right: bool) -> Vec<u8> {
+    let (width, height) = (360_u16, 240_u16);
+    let mut random = Random::new(number);
+    let pixels: Vec<u8> = (0..u32::from(width) * u32::from(height))
+        .map(|at| {
+            let x = at % u32::from(width);
+            let x = if right { u32::from(width) - x } else { x };
+            (x / 2 + (random.next() >> 62) as u32) as u8
+        })
+        .collect();
+    let mut bytes = Vec::new();
+    jpeg_encoder::Encoder::new(&mut bytes, 88).encode(&pixels, width, height, jpeg_encoder::ColorType::Luma).unwrap();
+    bytes
 }

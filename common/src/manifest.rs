@@ -3,6 +3,7 @@
 //! `manifest-schema.json` is generated from these types. The watcher keeps a compact form in memory; these are the
 //! words in which it writes snapshot and journal, so that any other program can read them.
 
+mod look;
 mod shot;
 
 use std::borrow::Cow;
@@ -16,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::id::{EventId, PhotoId};
 
+pub use look::{Look, Pattern};
 pub use shot::{PreviewState, Replaces, Shot, ShotKey};
 
 /// Version of the form that is written. A later one is refused, an earlier one is upgraded.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// A snapshot: everything known at one moment. `manifest.journal` holds what came after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +62,9 @@ pub struct Photo {
     /// What went ahead of it; since version 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<PreviewState>,
+    /// What it looks like; since version 4, and only where photos that are nearly the same are looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<Look>,
     /// How far it has come.
     pub state: PhotoState,
 }
@@ -149,7 +154,8 @@ pub struct File {
     pub mtime_ns: i64,
     /// File number of the file system; 0 where there is none.
     pub inode: u64,
-    /// Whether it was read so soon after its modification time that the time proves nothing: it is read once more.
+    /// Whether it is to be read once more: it was read so soon after its modification time that the time proves nothing,
+    /// or what follows from its rating is not done yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub racy: bool,
     /// What became of it.
@@ -205,6 +211,8 @@ pub enum SkipReason {
     BelowRating,
     /// A RAW file in which no picture is found that is large enough to be shown.
     RawWithoutPreview,
+    /// Nearly the same picture as one that goes; since version 4.
+    Similar,
 }
 
 /// Why a file that should have been sent was not.
@@ -249,6 +257,7 @@ impl SkipReason {
             Self::MetadataOnly => "only its metadata changed",
             Self::BelowRating => "rated below --min-rating",
             Self::RawWithoutPreview => "RAW without a picture inside (--raw sends it)",
+            Self::Similar => "nearly the same as another photo",
         }
     }
 }

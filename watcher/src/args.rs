@@ -215,6 +215,10 @@ pub struct Args {
     #[arg(long, env = "FINDME_PREVIEW", value_name = "WHEN")]
     pub preview: Option<PreviewArg>,
 
+    /// Photos that are nearly the same as one made seconds before (a burst): only tell, or leave them out [default: neither]
+    #[arg(long, env = "FINDME_SIMILAR", value_name = "WHAT")]
+    pub similar: Option<SimilarArg>,
+
     /// Send at most so many bytes a second, all photos together (500k, 2m)
     #[arg(long, env = "FINDME_LIMIT_RATE", value_name = "BYTES/S", value_parser = rate)]
     pub limit_rate: Option<u64>,
@@ -271,6 +275,16 @@ pub enum PreviewArg {
     Always,
     /// Not at all.
     Never,
+}
+
+/// What to do with photos that are nearly the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SimilarArg {
+    /// Tell, and send them.
+    Report,
+    /// Tell, and do not send them. The files stay where they are.
+    Skip,
 }
 
 /// Which photo goes first.

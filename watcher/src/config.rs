@@ -12,7 +12,7 @@ use findme_common::{EventId, PhotographerToken};
 use reqwest::Url;
 use serde::Deserialize;
 
-use crate::args::{Args, Faces, OrderArg, Output, Place, PreviewArg};
+use crate::args::{Args, Faces, OrderArg, Output, Place, PreviewArg, SimilarArg};
 use crate::events::{self, canonical};
 use crate::names::Wanted;
 use crate::pace::Pace;
@@ -35,6 +35,7 @@ pub(crate) struct ConfigFile {
     min_rating: Option<u8>,
     release_rating: Option<u8>,
     preview: Option<PreviewArg>,
+    similar: Option<SimilarArg>,
     limit_rate: Option<u64>,
     give_up: Option<u64>,
     listen: Option<SocketAddr>,
@@ -91,6 +92,8 @@ pub struct Config {
     pub(crate) order: Order,
     pub(crate) manner: Manner,
     pub(crate) preview: PreviewArg,
+    /// What to do with photos that are nearly the same; `None`: nobody looks.
+    pub(crate) similar: Option<SimilarArg>,
     /// Stars that a photo needs to be sent.
     pub(crate) min_rating: Option<u8>,
     /// Stars from which on held photos are released.
@@ -214,6 +217,7 @@ impl Config {
         let release_rating =
             args.release_rating.or(file.release_rating).filter(|_| args.hold || file.hold == Some(true));
         let (min_rating, preview) = (args.min_rating.or(file.min_rating), args.preview.or(file.preview));
+        let similar = args.similar.or(file.similar);
         let manner = Manner {
             hold: args.hold || file.hold.unwrap_or(false),
             release: release_rating,
@@ -242,6 +246,7 @@ impl Config {
             },
             manner: Manner { pace: manner.pace.counted_apart(), ..manner.clone() },
             preview: preview.unwrap_or_default(),
+            similar,
             min_rating,
             release_rating,
             dry_run: args.dry_run,

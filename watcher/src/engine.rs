@@ -23,10 +23,12 @@ use tokio::time::Instant;
 
 use self::ratings::Heeding;
 use crate::alarm::Alarm;
+use crate::args::SimilarArg;
 use crate::arrivals::Arrivals;
 use crate::config::Config;
 use crate::fingerprint::{self, Content, Fingerprint, Reading, Stat};
 use crate::line::Line;
+use crate::look;
 use crate::manifest::{FileRecord, Manifest, PhotoRecord};
 use crate::names::Promise;
 use crate::plan::{AfterReading, BeforeReading, after_reading, before_reading};
@@ -205,7 +207,14 @@ impl Engine {
             return;
         }
         let (file, photo) = self.manifest.known(&path);
-        match before_reading(file.as_ref(), photo.as_ref(), stat.fingerprint, self.config.wanted.sends_raw()) {
+        let plan = match file.map(|file| file.state) {
+            // An earlier run was asked to leave it out.
+            Some(FileState::Skipped(SkipReason::Similar)) if self.config.similar != Some(SimilarArg::Skip) => {
+                BeforeReading::Read
+            }
+            _ => before_reading(file.as_ref(), photo.as_ref(), stat.fingerprint, self.config.wanted.sends_raw()),
+        };
+        match plan {
             BeforeReading::Known(state) => self.count_known(&path, state),
             BeforeReading::Send(digest) if self.under_way.contains_key(&digest) => {}
             BeforeReading::Send(digest) => self.send_known(path, stat, digest),
@@ -295,9 +304,12 @@ impl Engine {
     pub(crate) fn start_readings(&mut self) {
         while self.readings.len() < self.readers {
             let Some(path) = self.to_read.pop() else { return };
-            let stars = self.config.min_rating;
+            let (stars, looks) = (self.config.min_rating, self.config.similar.is_some());
             self.readings.spawn_blocking(move || {
-                let (reading, found) = fingerprint::read_rated(&path, stars);
+                let (mut reading, found) = fingerprint::read_rated(&path, stars);
+                if let (Reading::Photo(content), true) = (&mut reading, looks) {
+                    content.look = look::of(&path, content.media, content.fingerprint.mtime_ns / 1_000_000_000);
+                }
                 (path, reading, found)
             });
         }
@@ -341,7 +353,7 @@ impl Engine {
     // ---- plan ----------------------------------------------------------------------------------
 
     fn settled(&mut self, path: PathBuf, content: Content, since: Instant) {
-        let Content { digest, media, image, shot, fingerprint, racy, .. } = content;
+        let Content { digest, media, image, shot, look, fingerprint, racy } = content;
         let file = self.manifest.file(&path);
         let photo = self.manifest.photo(&digest);
         let state = photo.as_ref().map(|photo| &photo.state);
@@ -400,8 +412,12 @@ impl Engine {
                 if self.is_preview_only(media) && self.is_of_pair(&path, shot.as_deref()) {
                     return self.skip(&path, SkipReason::RawOfPair, fingerprint);
                 }
+                // An edit is a version, not a second frame.
+                if state.is_none() && !shot.as_ref().is_some_and(|shot| shot.edited) && self.leaves_out(&path, look) {
+                    return self.skip(&path, SkipReason::Similar, fingerprint);
+                }
                 if !matches!(state, Some(PhotoState::Announced { .. })) {
-                    let record = PhotoRecord { image, shot, ..PhotoRecord::announced(fingerprint.bytes) };
+                    let record = PhotoRecord { image, shot, look, ..PhotoRecord::announced(fingerprint.bytes) };
                     // Nobody waits for this line: without it the file is read once more, that is all.
                     drop(self.manifest.put_photo(digest, record));
                     self.meet(&path, digest, versions::lay_here(file.as_ref(), digest));

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use findme_common::Digest;
 use findme_common::digest::Hasher;
-use findme_common::manifest::{ImageKey, Shot};
+use findme_common::manifest::{ImageKey, Look, Shot};
 use findme_common::media::{Media, SNIFF_LEN};
 
 use crate::format::{End, EndCheck};
@@ -108,6 +108,8 @@ pub(crate) struct Content {
     pub(crate) image: Option<ImageKey>,
     /// Which shot it is of, where its data say so.
     pub(crate) shot: Option<Box<Shot>>,
+    /// What it looks like, where somebody wants to know.
+    pub(crate) look: Option<Look>,
     /// From before the reading.
     pub(crate) fingerprint: Fingerprint,
     /// The file may change once more without its fingerprint changing.
@@ -166,7 +168,7 @@ fn try_read(path: &Path, stars: Option<u8>, found: &mut Option<Stat>) -> io::Res
         End::Complete => {
             let fingerprint = before.fingerprint;
             let shot = shot.map(Box::new);
-            Reading::Photo(Content { digest: hasher.finish(), media, image, shot, fingerprint, racy })
+            Reading::Photo(Content { digest: hasher.finish(), media, image, shot, look: None, fingerprint, racy })
         }
     })
 }

@@ -332,6 +332,7 @@ mod tests {
             shot: None,
             replaces: None,
             preview: None,
+            look: None,
             state,
         })
     }

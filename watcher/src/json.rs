@@ -101,6 +101,7 @@ struct TotalMembers {
 struct ArrivedMembers {
     bytes_sent: u64,
     preview_bytes: u64,
+    similar: u64,
     indexed: u64,
     not_indexed: u64,
     server_p50_ms: Option<u64>,
@@ -116,6 +117,7 @@ impl ArrivedMembers {
         Self {
             bytes_sent: totals.bytes_sent,
             preview_bytes: totals.preview_bytes,
+            similar: totals.similar,
             indexed: arrived.indexed,
             not_indexed: arrived.failed,
             server_p50_ms: server.0.map(milliseconds),
@@ -231,7 +233,7 @@ mod tests {
         let took = Duration::from_millis(12);
         let times = |half, most| Some((Duration::from_millis(half), Duration::from_millis(most)));
         let arrived = Arrived { indexed: 8, failed: 9, to_server: times(400, 800), to_guests: times(900, 1400) };
-        let heard = r#""bytes_sent":8,"preview_bytes":2,"indexed":8,"not_indexed":9,"server_p50_ms":400,"server_p95_ms":800,"guest_p50_ms":900,"guest_p95_ms":1400"#;
+        let heard = r#""bytes_sent":8,"preview_bytes":2,"similar":1,"indexed":8,"not_indexed":9,"server_p50_ms":400,"server_p95_ms":800,"guest_p50_ms":900,"guest_p95_ms":1400"#;
         let (known, uploaded, duplicate, skipped, failed, on_the_way) = (1, 2, 3, 4, 5, 6);
         let totals = Totals {
             known,
@@ -244,6 +246,7 @@ mod tests {
             bytes: 7,
             bytes_sent: 8,
             preview_bytes: 2,
+            similar: 1,
             bytes_left: 9,
             arrived,
         };

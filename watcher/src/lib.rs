@@ -26,6 +26,7 @@ mod json;
 mod limits;
 mod line;
 mod listen;
+mod look;
 mod manifest;
 mod names;
 mod pace;

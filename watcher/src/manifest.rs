@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use findme_common::manifest::{FileState, ImageKey, PhotoState, PreviewState, Replaces, ShotKey};
+use findme_common::manifest::{FileState, ImageKey, Look, PhotoState, PreviewState, Replaces, ShotKey};
 use findme_common::{Digest, EventId, PhotoId};
 
 pub(crate) use self::disk::{Location, OpenError};
@@ -20,6 +20,7 @@ use self::disk::{begin, load, place_snapshot, prepare_snapshot};
 pub(crate) use self::salvage::Salvaged;
 pub(crate) use self::state::{Counts, FileRecord, PhotoRecord, State};
 use crate::journal::{self, Durable, Journal, Record, WriteError};
+use crate::look::{NEAR, are_alike};
 
 /// The opened manifest. Shared by the loop and the uploads; each call holds its lock for microseconds.
 #[derive(Debug)]
@@ -151,6 +152,19 @@ impl Manifest {
         let state = self.state();
         let all = state.shots.range((key, Digest::from_bytes([0; 32]))..=(key, Digest::from_bytes([0xFF; 32])));
         all.filter_map(|(_, digest)| state.photos.get(digest).map(|record| (*digest, record.clone()))).collect()
+    }
+
+    /// A content that goes, or has gone, whose picture is nearly the same.
+    pub(crate) fn similar(&self, look: &Look) -> Option<Digest> {
+        let state = self.state();
+        let (first, last) = (Digest::from_bytes([0; 32]), Digest::from_bytes([0xFF; 32]));
+        let near = state.looks.range((look.made - NEAR, first)..=(look.made + NEAR, last));
+        let goes =
+            |record: &PhotoRecord| matches!(record.state, PhotoState::Announced { .. } | PhotoState::Received { .. });
+        let is_it = |digest: &Digest| {
+            state.photos.get(digest).filter(|of| goes(of)).and_then(|of| of.look).is_some_and(|of| are_alike(&of, look))
+        };
+        near.map(|(_, digest)| *digest).find(is_it)
     }
 
     /// The received content with this picture.

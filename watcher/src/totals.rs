@@ -24,6 +24,8 @@ pub(crate) struct Totals {
     pub(crate) bytes_sent: u64,
     /// Bytes of the previews that the server has got ahead of photos in this run.
     pub(crate) preview_bytes: u64,
+    /// Photos that are nearly the same as another one, as far as that is looked for.
+    pub(crate) similar: u64,
     /// Bytes of the photos that are not on the server yet, as far as they were read.
     pub(crate) bytes_left: u64,
     /// What the server has told of the photos received in this run.
@@ -51,6 +53,7 @@ impl std::ops::AddAssign for Totals {
         self.bytes += other.bytes;
         self.bytes_sent += other.bytes_sent;
         self.preview_bytes += other.preview_bytes;
+        self.similar += other.similar;
         self.bytes_left += other.bytes_left;
         self.arrived.indexed += other.arrived.indexed;
         self.arrived.failed += other.arrived.failed;

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use findme_common::Digest;
-use findme_common::manifest::{FailReason, FileState, SkipReason};
+use findme_common::manifest::{FailReason, FileState, Look, SkipReason};
 
 use super::{Engine, Failed};
+use crate::args::SimilarArg;
 use crate::fingerprint::{Fingerprint, Stat};
 use crate::manifest::FileRecord;
 use crate::names;
@@ -34,6 +35,19 @@ impl Engine {
         self.manifest.put_file(path, record);
         self.totals.skipped += 1;
         self.report.tell(&Event::Skipped { path, reason, bytes: fingerprint.bytes });
+    }
+
+    /// Whether a photo is nearly the same as another one that goes, and is not to be sent for that; says so in any case.
+    pub(super) fn leaves_out(&mut self, path: &Path, look: Option<Look>) -> bool {
+        let Some(other) = look.and_then(|look| self.manifest.similar(&look)) else { return false };
+        self.totals.similar += 1;
+        let other = self.manifest.other_path(&other, path);
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let other = other.map_or_else(|| "another photo".to_owned(), |other| name(&other));
+        let leaves_out = self.config.similar == Some(SimilarArg::Skip);
+        let what = if leaves_out { "left out" } else { "sent all the same" };
+        self.report.tell(&Event::Notice(&format!("{} is nearly the same as {other}; {what}", name(path))));
+        leaves_out
     }
 
     /// Skips what its name or kind excludes, once.

@@ -6,7 +6,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 
 use findme_common::manifest::{
-    self as published, FileState, ImageKey, PhotoState, PreviewState, Replaces, Shot, ShotKey,
+    self as published, FileState, ImageKey, Look, PhotoState, PreviewState, Replaces, Shot, ShotKey,
 };
 use findme_common::{Digest, EventId};
 
@@ -22,6 +22,7 @@ pub(crate) struct PhotoRecord {
     pub(crate) shot: Option<Box<Shot>>,
     pub(crate) replaces: Option<Replaces>,
     pub(crate) preview: Option<PreviewState>,
+    pub(crate) look: Option<Look>,
     pub(crate) state: PhotoState,
 }
 
@@ -29,7 +30,7 @@ impl PhotoRecord {
     /// A content that is to be sent, of which nothing else is known.
     pub(crate) const fn announced(bytes: u64) -> Self {
         let state = PhotoState::Announced { upload: None };
-        Self { bytes, image: None, shot: None, replaces: None, preview: None, state }
+        Self { bytes, image: None, shot: None, replaces: None, preview: None, look: None, state }
     }
 
     /// Whether the server has the photo, but not the word which other one it replaces.
@@ -52,6 +53,7 @@ impl PhotoRecord {
             shot: self.shot.as_deref().cloned(),
             replaces: self.replaces,
             preview: self.preview.clone(),
+            look: self.look,
             state: self.state.clone(),
         }
     }
@@ -98,6 +100,8 @@ pub(crate) struct State {
     pub(super) images: HashSet<ImageKey>,
     /// Contents by their shot.
     pub(super) shots: BTreeSet<(ShotKey, Digest)>,
+    /// Contents whose look is known, by the time at which they were made.
+    pub(super) looks: BTreeSet<(i64, Digest)>,
     /// Lines in the journal of this generation.
     pub(super) lines: u64,
     /// A snapshot may or may not have taken its place: what is appended now might be ignored later, so nothing is.
@@ -113,6 +117,7 @@ impl State {
             files: HashMap::new(),
             images: HashSet::new(),
             shots: BTreeSet::new(),
+            looks: BTreeSet::new(),
             lines: 0,
             broken: None,
         }
@@ -125,8 +130,8 @@ impl State {
     }
 
     pub(crate) fn add_photo(&mut self, photo: published::Photo) {
-        let published::Photo { digest, bytes, image, shot, replaces, preview, state } = photo;
-        self.insert(digest, PhotoRecord { bytes, image, shot: shot.map(Box::new), replaces, preview, state });
+        let published::Photo { digest, bytes, image, shot, replaces, preview, look, state } = photo;
+        self.insert(digest, PhotoRecord { bytes, image, shot: shot.map(Box::new), replaces, preview, look, state });
     }
 
     pub(super) fn insert(&mut self, digest: Digest, record: PhotoRecord) {
@@ -135,6 +140,9 @@ impl State {
         }
         if let Some(shot) = &record.shot {
             self.shots.insert((shot.key, digest));
+        }
+        if let Some(look) = record.look {
+            self.looks.insert((look.made, digest));
         }
         self.photos.insert(digest, record);
     }

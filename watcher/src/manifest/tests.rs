@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use findme_common::manifest::{self as published, FailReason, Shot, SkipReason};
+use findme_common::manifest::{self as published, FailReason, Pattern, Shot, SkipReason};
 
 use super::*;
 use crate::fingerprint::Fingerprint;
@@ -74,12 +74,14 @@ async fn what_was_recorded_is_there_again_with_and_without_a_snapshot() {
         made: -4,
         name: "a b".into(),
     };
+    let look = Look { pattern: Pattern::of(&[[1, 2, 3, 4, 5, 4, 3, 2, 1]; 8]), made: -3 };
     let announced = PhotoRecord {
         bytes: 2,
         image: Some(ImageKey::of(&Digest::of(b"i"))),
         shot: Some(Box::new(shot.clone())),
         replaces: Some(Replaces { photo: Digest::of(b"a"), told: false }),
         preview: Some(PreviewState::Received { at_ms: 7 }),
+        look: Some(look),
         state: upload,
     };
     manifest.put_photo(Digest::of(b"b"), announced.clone()).wait().await.unwrap();
@@ -106,29 +108,34 @@ async fn what_was_recorded_is_there_again_with_and_without_a_snapshot() {
     assert_eq!(manifest.untold(), [Digest::of(b"b")]);
     assert_eq!(manifest.of_shot(shot.key).len(), 1);
     assert!(manifest.of_shot(ShotKey::FIRST).is_empty());
+    assert_eq!(manifest.similar(&Look { made: 4, ..look }), Some(Digest::of(b"b")));
+    assert_eq!(manifest.similar(&Look { made: 40, ..look }), None);
 }
 
-/// A manifest as the program before this one left it, snapshot and journal.
+/// Manifests as earlier programs left them, snapshot and journal.
 #[tokio::test]
-async fn the_manifest_of_an_earlier_program_is_read_and_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("m")).unwrap();
-    for (name, bytes) in [
-        ("manifest.json", &include_bytes!("fixtures/2.manifest.json")[..]),
-        ("manifest.journal", &include_bytes!("fixtures/2.manifest.journal")[..]),
-    ] {
-        fs::write(dir.path().join("m").join(name), bytes).unwrap();
+async fn the_manifests_of_earlier_programs_are_read_and_go_on() {
+    let of_2 = [&include_bytes!("fixtures/2.manifest.json")[..], include_bytes!("fixtures/2.manifest.journal")];
+    let of_3 = [&include_bytes!("fixtures/3.manifest.json")[..], include_bytes!("fixtures/3.manifest.journal")];
+    for (version, [snapshot, journal]) in [(2, of_2), (3, of_3)] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("m")).unwrap();
+        fs::write(dir.path().join("m/manifest.json"), snapshot).unwrap();
+        fs::write(dir.path().join("m/manifest.journal"), journal).unwrap();
+        let manifest = open(&dir);
+        assert_eq!(received(&manifest), [1, 4]);
+        assert!(manifest.has_image(&ImageKey::of(&Digest::of(b"i"))));
+        assert!(matches!(manifest.file(Path::new("/p/e.jpg")).unwrap().state, FileState::Skipped(SkipReason::Empty)));
+        let shots =
+            (manifest.state().shots.len(), manifest.state().photos.values().filter(|p| p.preview.is_some()).count());
+        assert_eq!(shots, if version == 2 { (0, 0) } else { (1, 1) });
+        receive(&manifest, 9).await;
+        manifest.compact().unwrap();
+        drop(manifest);
+        let snapshot = fs::read_to_string(dir.path().join("m/manifest.json")).unwrap();
+        assert!(snapshot.starts_with(&format!("{{\"schema\":{},", published::SCHEMA)));
+        assert_eq!(received(&open(&dir)), [1, 4, 9]);
     }
-    let manifest = open(&dir);
-    assert_eq!(received(&manifest), [1, 4]);
-    assert!(manifest.has_image(&ImageKey::of(&Digest::of(b"i"))));
-    assert!(matches!(manifest.file(Path::new("/p/e.jpg")).unwrap().state, FileState::Skipped(SkipReason::Empty)));
-    receive(&manifest, 9).await;
-    manifest.compact().unwrap();
-    drop(manifest);
-    let snapshot = fs::read_to_string(dir.path().join("m/manifest.json")).unwrap();
-    assert!(snapshot.starts_with(&format!("{{\"schema\":{},", published::SCHEMA)));
-    assert_eq!(received(&open(&dir)), [1, 4, 9]);
 }
 
 #[tokio::test]

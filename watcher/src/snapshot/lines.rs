@@ -131,6 +131,7 @@ mod tests {
                 shot: None,
                 replaces: None,
                 preview: None,
+                look: None,
                 state: far,
             });
         }
