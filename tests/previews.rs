@@ -4,7 +4,7 @@ use findme_common::manifest::{PhotoState, PreviewState};
 use findme_common::protocol::Visibility;
 use findme_common::{Digest, PhotoId};
 
-use crate::support::photos::{Taken, exif_of, jpeg_with, small};
+use crate::support::photos::{Taken, exif_of, jpeg_size, jpeg_with, small};
 use crate::support::{Event, Laptop, Server, wait_for};
 
 /// A photo large enough for a preview of its own.
@@ -42,9 +42,13 @@ async fn previews_go_first(options: &[&str], kill: bool) {
     assert!(seen.iter().all(|photo| photo.height > photo.width), "turned as the originals are: {seen:?}");
     let previews = [preview_of(&event, &photos[0]).await, preview_of(&event, &photos[1]).await];
     for (photo, preview) in photos.iter().zip(&previews) {
-        let picture = image::load_from_memory(preview).unwrap();
-        assert_eq!(picture.width().max(picture.height()), 2048, "what was sent ahead has the size of a preview");
-        assert!(picture.height() > picture.width() && preview.len() < photo.len() * 3 / 4, "{} bytes", preview.len());
+        let (width, height) = jpeg_size(preview);
+        assert_eq!(
+            (width / 2, height),
+            (682, 2048),
+            "what was sent ahead has the size of a preview, and stands upright"
+        );
+        assert!(preview.len() < photo.len() * 3 / 4, "{} bytes of {}", preview.len(), photo.len());
     }
     if kill {
         watch.kill();

@@ -71,6 +71,17 @@ pub(crate) fn jpeg_with(number: u64, width: u16, height: u16, exif: &[u8]) -> Ve
     bytes
 }
 
+/// Width and height that a JPEG says it has.
+pub(crate) fn jpeg_size(jpeg: &[u8]) -> (u16, u16) {
+    let word = |at: usize| u16::from_be_bytes([jpeg[at], jpeg[at + 1]]);
+    let mut at = 2;
+    // Frames begin with C0 … CF; of these, C4, C8 and CC are something else.
+    while !matches!(jpeg[at + 1], 0xC0..=0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF) {
+        at += 2 + usize::from(word(at + 2));
+    }
+    (word(at + 7), word(at + 5))
+}
+
 /// A TIFF block with make, model, and capture time (each number one second after the one before).
 fn exif(number: u64) -> Vec<u8> {
     let time = format!("2026:06:20 {:02}:{:02}:{:02}\0", number / 3600 % 24, number / 60 % 60, number % 60);
