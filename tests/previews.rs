@@ -78,12 +78,12 @@ async fn previews_go_first(options: &[&str], kill: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guests_have_the_previews_before_the_originals_come() {
-    previews_go_first(&["--preview", "always", "--limit-rate", "150k"], false).await;
+    previews_go_first(&["--preview", "always", "--limit-rate", "100k"], false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_a_slow_line_previews_go_first_by_themselves_and_a_kill_in_between_changes_nothing() {
-    previews_go_first(&["--limit-rate", "150k"], true).await;
+    previews_go_first(&["--limit-rate", "100k"], true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

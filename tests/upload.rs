@@ -290,3 +290,35 @@ async fn each_event_has_a_manifest_of_its_own() {
         assert_eq!(laptop.manifest(event).event, event.id);
     }
 }
+
+/// Three laptops of one crew with the same card: each sees every photo arrive, and none takes a photo back from another
+/// that is sending it.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_who_send_the_same_photos_do_not_hinder_each_other() {
+    let server = Server::start().await;
+    let event = server.create_event("party");
+    let laptops = [Laptop::new(), Laptop::new(), Laptop::new()];
+    let contents: Vec<_> = (0..6).map(|n| of_size(n, 700)).collect();
+    for laptop in &laptops {
+        for (n, bytes) in contents.iter().enumerate() {
+            laptop.put(format!("DSC_{n}.JPG"), bytes);
+        }
+    }
+    let watches = laptops.each_ref().map(|laptop| {
+        let mut command = laptop.for_event(&event);
+        command.args(["--once", "--preview", "never", "--limit-rate", "1m"]);
+        laptop.start(command)
+    });
+    let mut sent = 0;
+    for watch in watches {
+        let run = watch.end().await;
+        run.assert_exit(0);
+        assert_eq!(run.said("uploaded"), contents.len(), "each has its receipts");
+        sent += run.total("bytes_sent");
+    }
+    event.assert_holds_exactly(&contents).await;
+    // Each photo is begun by up to three; had they gone on to take it from each other, it would be many times as much.
+    let bytes: usize = contents.iter().map(Vec::len).sum();
+    assert!(sent <= 3 * bytes as u64, "{sent} bytes were sent of {bytes}");
+    server.assert_no_faults();
+}

@@ -73,13 +73,13 @@ async fn know(laptop: &Laptop, event: &Event, files: u64) {
         all.push(file);
     }
     photos.sort_by(|a, b| a["digest"].as_str().cmp(&b["digest"].as_str()));
-    let (photos, all) = (Value::Array(photos), Value::Array(all));
-    // In the order in which it is written: a file names a photo that is there.
+    // In the order and the lines in which it is written.
+    let lines = |entries: &[Value]| entries.iter().map(|entry| format!("\n{entry}")).collect::<Vec<_>>().join(",");
     let mut text = String::from("{");
     for (key, value) in ["schema", "event", "generation"].map(|key| (key, &manifest[key])) {
         write!(text, "\"{key}\":{value},").unwrap();
     }
-    write!(text, "\"photos\":{photos},\"files\":{all}").unwrap();
+    write!(text, "\"photos\":[{}],\"files\":[{}]", lines(&photos), lines(&all)).unwrap();
     let sum = crc32fast::hash(text.as_bytes());
     writeln!(text, ",\"checksum\":\"{sum:08x}\"}}").unwrap();
     std::fs::write(&path, text).unwrap();

@@ -340,7 +340,8 @@ pub(crate) fn away(error: &reqwest::Error) -> Failure {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    Failure::Away(format!("no answer from the server ({innermost})"))
+    let way_out = if error.is_connect() { "; does it run, and is its address right?" } else { "" };
+    Failure::Away(format!("no answer from the server ({innermost}{way_out})"))
 }
 
 /// Somebody answered who is not the server.
@@ -357,15 +358,15 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_for_connections_from_before_a_sleep() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        // It accepts, by the operating system, and never says a word.
-        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", mute.local_addr().unwrap());
         let token = "fmp.00112233445566778899aabbccddeeff.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         let mut server = Server::new(url.parse().unwrap(), &token.parse().unwrap(), None).unwrap();
         let before = server.clone();
         let asking = tokio::spawn(async move { before.short(before.request(Method::GET, "/")).await.err() });
-        let (mut asked, _) = tokio::task::spawn_blocking(move || mute.accept()).await.unwrap().unwrap();
-        std::io::Read::read_exact(&mut asked, &mut [0]).unwrap();
+        // It takes the request and never says a word.
+        let (mut asked, _) = mute.accept().await.unwrap();
+        tokio::io::AsyncReadExt::read_exact(&mut asked, &mut [0]).await.unwrap();
         server.connect_anew();
         let failure = asking.await.unwrap();
         assert!(matches!(&failure, Some(Failure::Away(why)) if why.contains("slept")), "{failure:?}");

@@ -126,8 +126,10 @@ async fn the_manifests_of_earlier_programs_are_read_and_go_on() {
         assert_eq!(received(&manifest), [1, 4]);
         assert!(manifest.has_image(&ImageKey::of(&Digest::of(b"i"))));
         assert!(matches!(manifest.file(Path::new("/p/e.jpg")).unwrap().state, FileState::Skipped(SkipReason::Empty)));
-        let shots =
-            (manifest.state().shots.len(), manifest.state().photos.values().filter(|p| p.preview.is_some()).count());
+        let shots = {
+            let state = manifest.state();
+            (state.shots.len(), state.photos.values().filter(|photo| photo.preview.is_some()).count())
+        };
         assert_eq!(shots, if version == 2 { (0, 0) } else { (1, 1) });
         receive(&manifest, 9).await;
         manifest.compact().unwrap();

@@ -5,7 +5,7 @@
 use std::io::SeekFrom;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -37,6 +37,11 @@ pub(super) enum Standing {
     /// The server does not know it (any more).
     Unknown,
 }
+
+/// Between two looks whether somebody else gets on with the same photo.
+const STAND_BACK: Duration = Duration::from_secs(1);
+/// Looks in a row that show no progress; after them it is sent from here.
+const MOST_IDLE: u32 = 4;
 
 /// Which bytes are sent of a photo.
 pub(super) enum Load {
@@ -96,6 +101,7 @@ impl Attempt<'_> {
                             self.standing(&answer, reached)?
                         }
                         (200 | 204, None) => return Err(not_ours("no offset")),
+                        (409, _) if answer.code() == Some(Code::TakenOver) => self.stand_back(&upload).await?,
                         (409, _) => self.ask(&upload).await?,
                         (STATUS_CHECKSUM_MISMATCH, _) => {
                             mismatches += 1;
@@ -180,6 +186,21 @@ impl Attempt<'_> {
             (200..=299, _) => Err(not_ours("no offset")),
             (404 | 410, _) => Err(not_ours("not found")),
             _ => Err(answer.failure()),
+        }
+    }
+
+    /// Somebody else sends the same photo, now: leaves it to them for as long as they get on with it. If each took it
+    /// back from the other, neither would.
+    async fn stand_back(&self, upload: &str) -> Result<Standing, Failure> {
+        let (mut reached, mut idle) = (0, 0);
+        loop {
+            tokio::time::sleep(STAND_BACK).await;
+            match self.ask(upload).await? {
+                Standing::At(offset) if offset > reached => (reached, idle) = (offset, 0),
+                // The server counts what is on its disk: a quick sender may be between two such moments.
+                Standing::At(_) if idle < MOST_IDLE => idle += 1,
+                standing => return Ok(standing),
+            }
         }
     }
 
