@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use findme_common::PhotoId;
+use rten_simd::{Isa, SimdOp};
 
 use crate::face::{DIMENSIONS, Embedding, Similarity, Threshold};
 
@@ -79,14 +80,9 @@ impl Gallery {
 
     /// Every face that is like the probe, several of one photo too.
     pub fn faces_like(&self, probe: &Embedding, floor: Threshold) -> Vec<i64> {
-        let (probe, probe_step) = quantise::<32767>(probe);
-        let faces = self.faces.iter().zip(self.vectors.as_chunks::<DIMENSIONS>().0);
-        faces
-            .filter(|(entry, vector)| {
-                floor.admits(Similarity::new(dot(vector, &probe) as f32 * entry.step * probe_step))
-            })
-            .map(|(entry, _)| entry.face)
-            .collect()
+        let mut found = Vec::new();
+        self.scan(probe, floor, |entry, _| found.push(entry.face));
+        found
     }
 
     /// Photos with a face that is like one of the probes, best first: each photo once, with its best face, because a
@@ -94,22 +90,49 @@ impl Gallery {
     pub fn search(&self, probes: &[Embedding], floor: Threshold) -> Vec<Candidate> {
         let mut best: HashMap<PhotoId, Candidate> = HashMap::new();
         for probe in probes {
-            let (probe, probe_step) = quantise::<32767>(probe);
-            for (entry, vector) in self.faces.iter().zip(self.vectors.as_chunks::<DIMENSIONS>().0) {
-                let similarity = Similarity::new(dot(vector, &probe) as f32 * entry.step * probe_step);
-                if !floor.admits(similarity) {
-                    continue;
-                }
+            self.scan(probe, floor, |entry, similarity| {
                 let candidate = Candidate { photo: entry.photo, face: entry.face, similarity, poor: entry.poor };
                 let known = best.entry(entry.photo).or_insert(candidate);
                 if known.similarity < similarity {
                     *known = candidate;
                 }
-            }
+            });
         }
         let mut found: Vec<Candidate> = best.into_values().collect();
         found.sort_by(|a, b| b.similarity.get().total_cmp(&a.similarity.get()).then(a.photo.cmp(&b.photo)));
         found
+    }
+
+    /// Compares every face with the probe, and tells of those that are like it.
+    fn scan(&self, probe: &Embedding, floor: Threshold, found: impl FnMut(&Entry, Similarity)) {
+        let (probe, probe_step) = quantise::<32767>(probe);
+        Scan { gallery: self, probe, probe_step, floor, found }.dispatch();
+    }
+}
+
+/// One run through all vectors. What `eval` inlines is compiled for each width of the processor's vector instructions and
+/// the widest is taken when it runs: as fast as memory can be read, where the instructions every x86-64 has take five
+/// times as long.
+struct Scan<'a, F> {
+    gallery: &'a Gallery,
+    probe: [i16; DIMENSIONS],
+    probe_step: f32,
+    floor: Threshold,
+    found: F,
+}
+
+impl<F: FnMut(&Entry, Similarity)> SimdOp for Scan<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(mut self, _: I) {
+        let vectors = self.gallery.vectors.as_chunks::<DIMENSIONS>().0;
+        for (entry, vector) in self.gallery.faces.iter().zip(vectors) {
+            let similarity = Similarity::new(dot(vector, &self.probe) as f32 * entry.step * self.probe_step);
+            if self.floor.admits(similarity) {
+                (self.found)(entry, similarity);
+            }
+        }
     }
 }
 
@@ -121,6 +144,7 @@ fn quantise<const TOP: i16>(embedding: &Embedding) -> ([i16; DIMENSIONS], f32) {
 }
 
 /// At most 256 · 127 · 32767, which an `i32` holds.
+#[inline(always)]
 fn dot(vector: &[i8; DIMENSIONS], probe: &[i16; DIMENSIONS]) -> i32 {
     vector.iter().zip(probe).map(|(&a, &b)| i32::from(i16::from(a)) * i32::from(b)).sum()
 }

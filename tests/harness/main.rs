@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod bad_pictures;
+mod camera;
 mod contenders;
 mod crew;
 mod disks;
@@ -109,6 +110,9 @@ async fn run(subject: &str, numbers: &Numbers) {
         "schema" => schema::run(numbers.get("examples", 50), numbers.get("seed", 1)).await,
         "shaped" => {
             shaped::run(&shaped::Weather::of(numbers.get("photos", 20), numbers.get("blackout", 30)), random).await
+        }
+        "camera" => {
+            camera::run(numbers.get("photos", 100), numbers.get("guests", 12), numbers.get("megapixels", 24)).await
         }
         "faces" => faces::speed(numbers.get("photos", 10), numbers.get("megapixels", 24)).await,
         "search" => faces::search(numbers.get("faces", 1_000_000), random).await,
