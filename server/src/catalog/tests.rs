@@ -16,9 +16,9 @@ mod verdicts;
 mod versions;
 
 pub(crate) struct World {
-    dir: TempDir,
+    pub(crate) dir: TempDir,
     pub(crate) catalog: Catalog,
-    event: EventId,
+    pub(crate) event: EventId,
 }
 
 impl World {

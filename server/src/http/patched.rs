@@ -123,8 +123,11 @@ impl Part {
             return Ok(None);
         }
         #[cfg(feature = "s3")]
-        if let Source::Bucket(bucket, key) = &self.source {
-            let answer = bucket.read(key, self.at..self.end).await?;
+        let begun =
+            if let Source::Bucket(bucket, key) = &self.source { Some((bucket.clone(), key.clone())) } else { None };
+        #[cfg(feature = "s3")]
+        if let Some((bucket, key)) = begun {
+            let answer = bucket.read(&key, self.at..self.end).await?;
             self.source = Source::Answer(Answer(answer, bytes::BytesMut::new()));
         }
         let mut piece = match &mut self.source {
