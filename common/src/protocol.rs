@@ -8,6 +8,8 @@ mod guests;
 mod live;
 mod photos;
 mod problem;
+mod system;
+mod visit;
 
 pub use admin::{
     EventChange, EventCreated, EventItem, EventRequest, Policy, SuppressionItem, TokenCreated, TokenItem, TokenRequest,
@@ -24,6 +26,8 @@ pub use photos::{
     Band, Changed, Counts, Kind, Name, NameList, PhotoItem, PhotoList, PhotoSelection, PhotoState, Visibility,
 };
 pub use problem::{Code, FaceBox, Problem};
+pub use system::{Accuracy, AuditEntry, AuditList, EventSize, FaceFacts, FaceSearch, SystemFacts};
+pub use visit::{HourCount, Looked, ReturnLink, ReturnRequest};
 
 /// Version of tus that is spoken (the resumable upload protocol, 1.0, 2016-03-25).
 pub const TUS_VERSION: &str = "1.0.0";
@@ -85,6 +89,8 @@ pub mod path {
     pub const PHOTO: &str = "/api/photo";
     /// All photos of the event, newest acceptance first.
     pub const ALL_PHOTOS: &str = "/api/all-photos";
+    /// How many photos were taken in which hour.
+    pub const TIMES: &str = "/api/times";
     /// The photos of the guest who asks.
     pub const MY_PHOTOS: &str = "/api/my-photos";
     /// The same as one archive.
@@ -93,10 +99,16 @@ pub mod path {
     pub const JOIN: &str = "/api/join";
     /// Search by selfie; `DELETE` erases.
     pub const SELFIE: &str = "/api/selfie";
+    /// The faces in a picture, for the camera's hints; `POST`.
+    pub const SELFIE_LOOK: &str = "/api/selfie/look";
     /// Never be matched, by selfie; `DELETE` lifts it.
     pub const NEVER_MATCH: &str = "/api/never-match";
     /// What is held about the guest who asks.
     pub const ME: &str = "/api/me";
+    /// The guest's link back; `POST` makes it anew, `DELETE` ends it.
+    pub const ME_LINK: &str = "/api/me/link";
+    /// Comes back by such a link; `POST`.
+    pub const BACK: &str = "/api/back";
     /// Server-sent events: what happens, as it happens, replayed from `Last-Event-ID`.
     pub const LIVE: &str = "/api/live";
     /// The event's photos that failed or are put off again and again.

@@ -25,6 +25,8 @@ use degrade::Harm;
 pub(crate) use plan::Plan;
 use plan::{Probe, Shot};
 pub(crate) use report::Figures;
+#[cfg(test)]
+pub(crate) use report::tests::figures as sample_figures;
 use report::{Part, Row};
 use score::{Hit, Search};
 

@@ -139,6 +139,7 @@ pub struct Server {
     matching: Matching,
     live: Live,
     config: Config,
+    languages: &'static http::Languages,
     tls: Option<Tls>,
     /// Where `/metrics` is shown, when not where everything is.
     metrics: Option<TcpListener>,
@@ -267,6 +268,7 @@ impl Server {
     async fn open_with(config: Config, pack: &'static face::Pack) -> anyhow::Result<Self> {
         store::private_dir_if_new(&config.data).with_context(|| format!("cannot create {}", config.data.display()))?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
+        let languages = http::Languages::with_folder(&config.data.join("texts"))?;
         let serving = config.role.serves().then(|| roles::serving(&config.data)).transpose()?;
         let shared = config.elsewhere.database.is_some();
         if !config.role.serves() && !shared && is_absent(&config.data.join("findme.sqlite"))? {
@@ -310,7 +312,7 @@ impl Server {
         };
         let config = Config { workers: Some(workers), ..config };
         let _locks = (serving, working);
-        Ok(Self { site, uploads, indexer, matching, live, config, tls, metrics: None, _locks })
+        Ok(Self { site, uploads, indexer, matching, live, config, languages, tls, metrics: None, _locks })
     }
 
     /// The operator token, only at the very first start of a data folder; afterwards only its hash is known.
@@ -365,6 +367,7 @@ impl Server {
             unfound: Unfound::default(),
             selfie_room: Arc::new(Semaphore::new(http::selfie_units(&limits) as usize)),
             public_url: self.config.public_url.clone(),
+            languages: self.languages,
             contact: self.config.contact.clone(),
             trusted_proxies: self.config.trusted_proxies.clone().into(),
             metrics_apart: self.metrics.is_some(),

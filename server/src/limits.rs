@@ -196,6 +196,9 @@ pub struct Limits {
     /// Selfies of one guest; nobody needs ten tries, who looks for others does.
     #[arg(long, env = "FINDME_RATE_SELFIES", default_value_t = DEFAULT.rate_selfies, value_name = "RATE")]
     pub rate_selfies: Rate,
+    /// Pictures of one guest in which a camera only looks where faces are, for its hints.
+    #[arg(long, env = "FINDME_RATE_LOOKS", default_value_t = DEFAULT.rate_looks, value_name = "RATE")]
+    pub rate_looks: Rate,
     /// Lists of one session or token; a page asks once a second at most, a watcher four times.
     #[arg(long, env = "FINDME_RATE_LISTS", default_value_t = DEFAULT.rate_lists, value_name = "RATE")]
     pub rate_lists: Rate,
@@ -237,6 +240,7 @@ const DEFAULT: Limits = Limits {
     rate_guesses: Rate::new(60, 60),
     rate_refused: Rate::new(600, 60),
     rate_selfies: Rate::new(10, 3600),
+    rate_looks: Rate::new(120, 3600),
     rate_lists: Rate::new(1200, 60),
     rate_bytes: Rate::new(12_000, 60),
     rate_uploads: Rate::new(60_000, 60),

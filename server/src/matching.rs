@@ -20,7 +20,7 @@ use findme_common::{EventId, GuestId};
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::cpu::CpuPool;
-use crate::face::{Embedding, Engine, Face, Pack};
+use crate::face::{Embedding, Engine, Face, Pack, Rect};
 use crate::gallery::Gallery;
 use crate::picture::{Limits, Pixels};
 use crate::remote::{Remote, RemoteError};
@@ -269,6 +269,11 @@ impl Matching {
 
 /// Where a face is, in fractions of its picture.
 pub(crate) fn area(face: &Face, of: &Pixels) -> FaceBox {
-    let (rect, w, h) = (&face.detection.rect, of.width() as f32, of.height() as f32);
+    area_of(&face.detection.rect, of)
+}
+
+/// Where something is, in fractions of its picture.
+fn area_of(rect: &Rect, of: &Pixels) -> FaceBox {
+    let (w, h) = (of.width() as f32, of.height() as f32);
     FaceBox { x: rect.x / w, y: rect.y / h, width: rect.width / w, height: rect.height / h }
 }

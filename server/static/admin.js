@@ -3,6 +3,7 @@
 import { sure } from "./ask.js";
 import * as api from "./desk.js";
 import { count, locale, moment, say } from "./say.js";
+import { system } from "./system.js";
 
 const part = (id) => document.getElementById(id);
 const number = (n) => n.toLocaleString(locale);
@@ -38,6 +39,33 @@ function machine(event, token, again) {
     li.append(button);
   }
   return li;
+}
+
+/** A button that asks for something and then looks again. */
+function action(key, ask, again) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button";
+  button.textContent = say(key);
+  button.addEventListener("click", async () => went(await ask()) && again());
+  return button;
+}
+
+const line = (...parts) => {
+  const li = document.createElement("li");
+  li.append(...parts);
+  return li;
+};
+
+/** People who are never to be matched; those that wait are confirmed or lifted. */
+function wishesOf(event, list, again) {
+  if (!list.length) return [line(say("no-attention"))];
+  return list.map((wish) => {
+    const li = line(`${moment(wish.given_at)} · ${say(`wish-${wish.state}`)} `);
+    if (wish.state === "held") li.append(action("wish-confirm", () => api.confirmSuppression(event.id, wish.id), again), " ");
+    li.append(action("wish-lift", () => api.liftSuppression(event.id, wish.id), again));
+    return li;
+  });
 }
 
 function draw(event) {
@@ -87,6 +115,18 @@ function draw(event) {
     if (went(await api.changeEvent(event.id, change))) events();
   });
 
+  const wishes = async () => {
+    const answer = await api.suppressions(event.id);
+    if (went(answer)) find(".wishes ul").replaceChildren(...wishesOf(event, answer.body, wishes));
+  };
+  find(".wishes").addEventListener("toggle", wishes);
+  for (const [name, ask] of [["reindex", api.reindex], ["rematch", api.rematch]]) {
+    find(`.${name}`).addEventListener("click", async () => {
+      const answer = await ask(event.id);
+      if (went(answer)) tell(count("done", answer.body.changed));
+    });
+  }
+
   find(".delete").addEventListener("click", async () => {
     if (!(await sure(part("delete-dialog"), say("delete-event-ask")))) return;
     if (went(await api.deleteEvent(event.id))) events();
@@ -102,11 +142,12 @@ async function events() {
 async function attention() {
   const answer = await api.attention();
   if (answer.code !== "ok") return;
-  const list = answer.body.photos.map((photo) => {
-    const li = document.createElement("li");
-    li.textContent = `${photo.name} · ${photo.reason || photo.trouble || photo.state} · ${moment(photo.accepted_at)}`;
-    return li;
-  });
+  const list = answer.body.photos.map((photo) =>
+    line(
+      `${photo.name} · ${photo.reason || photo.trouble || photo.state} · ${moment(photo.accepted_at)} `,
+      action("retry-one", () => api.retry(photo.id), attention)
+    )
+  );
   if (!list.length) {
     const li = document.createElement("li");
     li.textContent = say("no-attention");
@@ -146,3 +187,4 @@ part("sign-out").addEventListener("click", async () => {
 });
 events();
 attention();
+system(went);

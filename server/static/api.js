@@ -24,17 +24,20 @@ async function ask(path, options) {
     // A Wi-Fi's sign-in page answers anything with 200 and a page.
     if (response.ok) return { code: "offline" };
   }
+  // The page itself was asked for at an earlier moment by its head, and comes without being sent again.
   if (response.ok) return { code: "ok", body, etag: response.headers.get("etag") };
   return { code: (body && body.code) || (response.status === 413 ? "too-large" : "internal"), body };
 }
 
-const known = (etag) => (etag ? { headers: { "If-None-Match": etag } } : {});
+/** The first look takes what the page's head has already asked for; every other one asks anew. */
+const known = (etag) => (etag ? { headers: { "If-None-Match": etag } } : { cache: "default" });
 
-/** All photos of the guest, or "unchanged" since `etag`. */
-export async function myPhotos(etag) {
-  const first = await ask("/api/my-photos?limit=1000", known(etag));
+/** All photos of the guest, or "unchanged" since `etag`. `some` is called with those of the first page when there are more. */
+export async function myPhotos(etag, some) {
+  const first = await ask("/api/my-photos?limit=200", known(etag));
   if (first.code !== "ok") return first;
   const photos = first.body.photos;
+  if (first.body.next) some(photos.slice());
   for (let next = first.body.next; next; ) {
     const page = await ask(`/api/my-photos?limit=1000&after=${encodeURIComponent(next)}`);
     if (page.code !== "ok") return page;
@@ -44,26 +47,42 @@ export async function myPhotos(etag) {
   return { code: "ok", body: photos, etag: first.etag };
 }
 
-/** One page of all photos of the event, newest first: {photos, next, counts}. */
-export const allPhotos = (after, etag) =>
-  ask(after ? `/api/all-photos?after=${encodeURIComponent(after)}` : "/api/all-photos", known(etag));
+/**
+ * One page of the photos of the event, newest first: {photos, next, counts}.
+ * @param narrow which of them, as the query says it: `from=…&to=…`, `featured=yes`, or nothing
+ */
+export function allPhotos(narrow, after, etag) {
+  const query = [`limit=${after ? 500 : 200}`, narrow, after && `after=${encodeURIComponent(after)}`].filter(Boolean);
+  return ask(`/api/all-photos?${query.join("&")}`, after ? {} : known(etag));
+}
 
-/** Looks for the guest. `face` chooses where there are several. Only ever called after the box was ticked. */
-export function selfie(picture, language, face) {
-  const chosen = face === undefined ? "" : `&face=${face}`;
+/** The hours in which photos were taken: [{hour, photos}]. */
+export const times = () => ask("/api/times");
+
+/** A picture as a request's body. */
+function sent(path, picture) {
   const headers = { "Content-Type": picture.type.startsWith("image/") ? picture.type : "application/octet-stream" };
-  const path = `/api/selfie?consent=yes&lang=${encodeURIComponent(language)}${chosen}`;
   return ask(path, { method: "POST", body: picture, headers });
 }
+
+/**
+ * Looks for the guest, or for one of those they added. `face` chooses where there are several. Only ever called after the
+ * box was ticked.
+ */
+export function selfie(picture, language, person, face) {
+  const chosen = face === undefined ? "" : `&face=${face}`;
+  return sent(`/api/selfie?consent=yes&person=${person}&lang=${encodeURIComponent(language)}${chosen}`, picture);
+}
+
+/** Where faces are in a picture; nothing is kept. Only ever called after the box was ticked. */
+export const look = (picture, language) => sent(`/api/selfie/look?consent=yes&lang=${encodeURIComponent(language)}`, picture);
 
 /** Erases what is held about the guest's face. */
 export const erase = () => ask("/api/selfie", { method: "DELETE" });
 
 /** Makes faces like the one in the picture findable no more. Only ever called after the box was ticked. */
 export function neverMatch(picture, language) {
-  const headers = { "Content-Type": picture.type.startsWith("image/") ? picture.type : "application/octet-stream" };
-  const path = `/api/never-match?consent=yes&lang=${encodeURIComponent(language)}`;
-  return ask(path, { method: "POST", body: picture, headers });
+  return sent(`/api/never-match?consent=yes&lang=${encodeURIComponent(language)}`, picture);
 }
 
 /** Lifts it. */
@@ -80,6 +99,12 @@ export function sayMine(photo, mine) {
 
 /** What is held about the guest. */
 export const held = () => ask("/api/me");
+
+/** A link back, in the place of an earlier one; its end; and coming by it. */
+export const makeLink = () => ask("/api/me/link", { method: "POST" });
+export const endLink = () => ask("/api/me/link", { method: "DELETE" });
+export const comeBack = (secret) =>
+  ask("/api/back", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ secret }) });
 
 /** Addresses of a photo's bytes. */
 export const original = (photo) => `/api/photo/${photo.id}`;
@@ -98,6 +123,8 @@ export function keepLooking(look, kinds, offline) {
   let running = false;
   let again = false;
   let events = null;
+  /** The last of the server's events that was heard: what came meanwhile is told when the page listens again. */
+  let heard = "";
 
   async function now() {
     clearTimeout(timer);
@@ -128,17 +155,29 @@ export function keepLooking(look, kinds, offline) {
     if (events) events.close();
     events = null;
     if (document.hidden) return;
-    if (window.EventSource) {
-      events = new EventSource("/api/live");
-      for (const kind of kinds.concat("hello", "reset")) events.addEventListener(kind, soon);
-    }
+    listen();
     now();
+  }
+
+  function listen() {
+    if (!window.EventSource || document.hidden) return;
+    if (events) events.close();
+    events = new EventSource(heard ? `/api/live?after=${heard}` : "/api/live");
+    const hear = (event) => {
+      heard = event.lastEventId || heard;
+      soon();
+    };
+    for (const kind of kinds.concat("hello", "reset")) events.addEventListener(kind, hear);
+    // The browser comes again by itself, except after an answer that is no stream.
+    events.onerror = () => events && events.readyState === EventSource.CLOSED && setTimeout(listen, OFTEN);
   }
 
   document.addEventListener("visibilitychange", wake);
   // A page that comes back from the browser's memory has lost its connection.
   addEventListener("pageshow", (event) => event.persisted && wake());
-  addEventListener("online", soon);
+  addEventListener("online", wake);
+  // What a browser knows at once need not wait for a request that fails.
+  addEventListener("offline", () => offline(true));
   wake();
   return now;
 }

@@ -7,6 +7,8 @@ import { count, locale, moment, say } from "./say.js";
 
 const part = (id) => document.getElementById(id);
 const PAGE = 200;
+/** A machine that was not heard of for so long (milliseconds) is asleep, off or out of reach. */
+const QUIET = 180e3;
 
 let listed = [];
 let next = null;
@@ -49,7 +51,9 @@ function machines(list) {
         machine.last_photo && say("last-photo", { n: moment(machine.last_photo) }),
         count("uploads", machine.uploads),
       ];
-      li.append(name, ` · ${facts.filter(Boolean).join(" · ")}`);
+      const quiet = machine.last_seen && Date.now() - new Date(machine.last_seen) > QUIET;
+      li.className = !machine.last_seen ? "" : quiet ? "quiet" : "beats";
+      li.append(name, ` · ${facts.concat(quiet && say("quiet")).filter(Boolean).join(" · ")}`);
       return li;
     })
   );
@@ -61,6 +65,7 @@ const belongs = {
   reported: (photo) => photo.visibility === "reported",
   hidden: (photo) => photo.visibility === "hidden",
   failed: (photo) => photo.state === "failed",
+  featured: (photo) => Boolean(photo.featured),
 };
 
 /** What a photo is marked with, in words: colours alone tell not everybody. */
@@ -87,6 +92,8 @@ function tile(photo) {
   if (photo.width && !img.src) img.src = thumb(photo);
   li.querySelector("input").checked = chosen.has(photo.id);
   li.querySelector(".mark").textContent = mark(photo);
+  li.classList.toggle("starred", Boolean(photo.featured));
+  img.alt = describe(photo);
   return li;
 }
 

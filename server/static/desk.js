@@ -34,7 +34,7 @@ export const photos = (after, limit) =>
 export const thumb = (photo) => `/api/photo/${photo.id}/thumb?desk`;
 export const preview = (photo) => `/api/photo/${photo.id}/preview?desk`;
 
-/** `what`: show, hide, release or retry. */
+/** `what`: show, hide, release, feature, unfeature or retry. */
 export const change = (what, ids) => ask(`/api/photos/${what}`, json("POST", { photos: ids }));
 export const remove = (id) => ask(`/api/photo/${id}`, { method: "DELETE" });
 
@@ -48,6 +48,14 @@ export const createToken = (id, label) => ask(`/api/admin/events/${id}/tokens`, 
 export const revokeToken = (id, token) => ask(`/api/admin/events/${id}/tokens/${token}`, { method: "DELETE" });
 export const attention = () => ask("/api/admin/jobs?limit=50");
 export const retryAll = () => ask("/api/admin/jobs/retry", json("POST", { all: true }));
+export const retry = (id) => ask("/api/admin/jobs/retry", json("POST", { photos: [id] }));
+export const reindex = (id) => ask(`/api/admin/events/${id}/reindex`, json("POST", { failed: false }));
+export const rematch = (id) => ask(`/api/admin/events/${id}/rematch`, { method: "POST" });
+export const suppressions = (id) => ask(`/api/admin/events/${id}/suppressions`);
+export const liftSuppression = (id, one) => ask(`/api/admin/events/${id}/suppressions/${one}`, { method: "DELETE" });
+export const confirmSuppression = (id, one) => ask(`/api/admin/events/${id}/suppressions/${one}/confirm`, { method: "POST" });
+export const system = () => ask("/api/admin/system");
+export const audit = (after) => ask(`/api/admin/audit?limit=30${after ? `&after=${encodeURIComponent(after)}` : ""}`);
 
 /** Calls `look` now, every `often` milliseconds while the page is looked at, and soon after each of the event's news. */
 export function follow(look, often, kinds) {

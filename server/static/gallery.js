@@ -1,14 +1,17 @@
-// All photos of the event, newest first: pages are loaded as one scrolls, new photos wait for a tap where one has scrolled.
+// The photos of the event, newest first, all or of an hour or with a star: pages are loaded as one scrolls, new photos wait
+// for a tap where one has scrolled.
 
-import { allPhotos, keepLooking } from "./api.js";
+import { allPhotos, keepLooking, times } from "./api.js";
+import "./expiry.js";
 import { Grid } from "./grid.js";
-import { count, say } from "./say.js";
+import { count, hour, say } from "./say.js";
 import { Viewer } from "./viewer.js";
 
 const part = (id) => document.getElementById(id);
 const viewer = new Viewer(part("viewer"));
 const grid = new Grid(part("all"), (list, id) => viewer.open(list, id));
 
+let narrow = "";
 let etag = null;
 let next = null;
 let loading = false;
@@ -23,6 +26,8 @@ function newer(photos) {
 }
 
 function show(photos) {
+  // With a choice made, how many there are is known at the end only.
+  if (narrow) grid.total = next ? 0 : photos.length;
   grid.set(photos);
   part("nothing").hidden = photos.length > 0;
   part("more-part").hidden = !next;
@@ -45,12 +50,14 @@ function prepend(page) {
 }
 
 async function look() {
-  const answer = await allPhotos(null, etag);
+  const asked = narrow;
+  const answer = await allPhotos(narrow, null, etag);
   if (answer.code === "gallery-closed") location.reload();
-  if (answer.code !== "ok") return answer.code;
+  if (answer.code !== "ok" || asked !== narrow) return answer.code;
   etag = answer.etag;
   const page = answer.body;
   const total = page.counts.indexed + page.counts.received;
+  if (!narrow) grid.total = total;
   part("count").textContent = total ? count("photos", total) : "";
   const fresh = newer(page.photos);
   if (grid.photos.length === 0 || scrollY < 200 || !fresh) {
@@ -66,34 +73,48 @@ async function look() {
 async function more() {
   if (!next || loading) return;
   loading = true;
-  const answer = await allPhotos(next);
+  const asked = narrow;
+  const answer = await allPhotos(narrow, next);
   loading = false;
-  if (answer.code !== "ok") return;
+  if (answer.code !== "ok" || asked !== narrow) return;
   next = answer.body.next;
   const shown = new Set(grid.photos.map((photo) => photo.id));
   show(grid.photos.concat(answer.body.photos.filter((photo) => !shown.has(photo.id))));
-  watchEnd();
 }
 
-// Loaded a screen ahead, so that nobody has to wait at the end.
-const near = (entries) => entries.some((entry) => entry.isIntersecting) && more();
-const end = window.IntersectionObserver && new IntersectionObserver(near, { rootMargin: "800px" });
-
-/** Looking anew at the end says at once whether it is still near. */
-function watchEnd() {
-  if (!end) return;
-  end.unobserve(part("more-part"));
-  end.observe(part("more-part"));
-}
-
+grid.nearEnd = more;
 part("more").addEventListener("click", more);
 part("newer").addEventListener("click", () => {
   if (waiting) prepend(waiting);
   scrollTo(0, 0);
 });
-viewer.atEnd = more;
-watchEnd();
-keepLooking(look, ["indexed", "removed"], (offline) => {
+const lookNow = keepLooking(look, ["indexed", "removed"], (offline) => {
   part("connection").hidden = !offline;
   part("connection").textContent = offline ? say("offline") : "";
 });
+
+/** The hours to choose from; asked for when somebody reaches for them. */
+async function fillHours() {
+  const answer = await times();
+  if (answer.code !== "ok") return;
+  const choice = part("when");
+  const chosen = choice.value;
+  const fixed = [...choice.options].filter((option) => !option.dataset.hour);
+  const hours = answer.body.map((each) => {
+    const option = new Option(say("hour", { n: hour(each.hour), of: count("photos", each.photos) }), `from=${each.hour}:00&to=${each.hour}:60`);
+    option.dataset.hour = each.hour;
+    return option;
+  });
+  choice.replaceChildren(...fixed, ...hours);
+  choice.value = chosen;
+}
+
+part("when").addEventListener("change", () => {
+  narrow = part("when").value;
+  [etag, next, waiting] = [null, null, null];
+  grid.set([]);
+  scrollTo(0, 0);
+  lookNow();
+});
+setTimeout(fillHours, 1500);
+part("when").addEventListener("focus", fillHours);

@@ -1,12 +1,14 @@
 // The guest's own page: selfie, then the photos that were found, kept up to date while the page is looked at.
 
-import { erase, held, keepLooking, myPhotos, sayMine } from "./api.js";
-import { sure } from "./ask.js";
+import { keepLooking, myPhotos, sayMine } from "./api.js";
+import "./expiry.js";
 import { Grid, describe as called } from "./grid.js";
+import { warn, yourData } from "./held.js";
 import { neverForm } from "./never.js";
-import { count, locale, moment, say } from "./say.js";
+import { count, say } from "./say.js";
 import { selfieForm } from "./selfie.js";
 import { Viewer } from "./viewer.js";
+import { saveAll } from "./zip.js";
 
 const part = (id) => document.getElementById(id);
 
@@ -18,26 +20,29 @@ function start() {
   const open = (grid, id) => viewer.open(grid, id);
   const [you, maybe] = [new Grid(part("you"), open), new Grid(part("maybe"), open, verdict)];
   const form = selfieForm(found, () => enrolled(true));
+  const data = yourData(gone);
   let etag = null;
   let first = true;
+  saveAll();
 
   /** Shows what there is for somebody who is, or is not, enrolled. */
   function enrolled(is) {
-    for (const id of ["found", "new-selfie", "erase"]) part(id).hidden = !is;
+    for (const id of ["found", "new-selfie", "erase", "add-person"]) part(id).hidden = !is;
     if (is) part("selfie").hidden = true;
   }
 
   function showPhotos(photos) {
     const mine = photos.filter((photo) => photo.band !== "maybe");
     const fresh = you.set(mine);
-    maybe.set(photos.filter((photo) => photo.band === "maybe"));
+    const less = photos.filter((photo) => photo.band === "maybe");
+    // Shown before it is filled: what has no width has no rows.
+    part("maybe-part").hidden = less.length === 0;
+    maybe.set(less);
     part("nothing").hidden = mine.length > 0;
     part("save-all").hidden = mine.length < 2;
-    part("maybe-part").hidden = maybe.photos.length === 0;
     const said = mine.length ? [count("photos", mine.length)] : [];
     if (fresh && !first) said.push(count("arrived", fresh));
     part("found-count").textContent = said.join(" · ");
-    first = false;
     viewer.refresh();
   }
 
@@ -65,10 +70,11 @@ function start() {
 
   async function look() {
     if (part("found").hidden) return "ok";
-    const answer = await myPhotos(etag);
+    const answer = await myPhotos(etag, (some) => first && showPhotos(some));
     if (answer.code === "ok" && !part("found").hidden) {
       etag = answer.etag;
       showPhotos(answer.body);
+      first = false;
     }
     return answer.code;
   }
@@ -78,109 +84,46 @@ function start() {
     part("connection").textContent = offline ? say("offline") : "";
   });
 
-  function found() {
+  /** What was shown is of another picture, or of nobody any more. */
+  function forget() {
     etag = null;
     first = true;
+    data.hide();
+  }
+
+  function found() {
+    forget();
     part("receipt").hidden = true;
-    hideHeld();
     enrolled(true);
     scrollTo(0, 0);
     part("found-title").focus({ preventScroll: true });
     lookNow();
   }
 
+  function gone() {
+    showPhotos([]);
+    forget();
+    enrolled(false);
+    form.ask(false);
+  }
+
   neverForm(() => {
     showPhotos([]);
-    etag = null;
+    forget();
     enrolled(false);
-    hideHeld();
   });
 
-  part("new-selfie").addEventListener("click", () => {
+  function askAgain(person) {
     part("found").hidden = true;
-    form.ask(true);
+    form.ask(true, person);
     scrollTo(0, 0);
     part("consent").focus({ preventScroll: true });
+  }
+
+  part("new-selfie").addEventListener("click", () => askAgain(0));
+  part("add-person").addEventListener("click", async () => {
+    const person = await form.nextPerson();
+    warn(person === null ? say("people-full") : "");
+    if (person !== null) askAgain(person);
   });
-
-  part("show-held").addEventListener("click", () => (part("held").hidden ? showHeld() : hideHeld()));
-
-  async function showHeld() {
-    const answer = await held();
-    warn("");
-    if (answer.code !== "ok") {
-      warn(say(answer.code === "offline" ? "offline" : "failed"));
-      return;
-    }
-    const { body } = answer;
-    const consents = body.consents.map((consent) =>
-      say("held-consent", { n: moment(consent.given_at), text: consent.text, language: consent.language }),
-    );
-    describe(part("held-list"), [
-      [say("held-event"), [body.event]],
-      [say("held-joined"), [moment(body.joined_at)]],
-      [say("held-selfie"), [say("held-no-selfie")]],
-      [say("held-vectors"), [number(body.enrolments)]],
-      [say("held-consents"), consents.length ? consents : [say("none")]],
-      [say("held-matches"), [number(body.matches.length)]],
-      [say("held-never"), [say(body.never_matched ? "yes" : body.never_match_held ? "held-never-held" : "no")]],
-    ]);
-    part("held").hidden = false;
-    part("show-held").setAttribute("aria-expanded", "true");
-  }
-
-  function hideHeld() {
-    part("held").hidden = true;
-    part("show-held").setAttribute("aria-expanded", "false");
-  }
-
-  part("erase").addEventListener("click", async () => {
-    if (!(await sure(part("erase-dialog"), say("erase-ask")))) return;
-    const answer = await erase();
-    warn("");
-    if (answer.code !== "ok") {
-      warn(say("erase-failed"));
-      return;
-    }
-    showPhotos([]);
-    etag = null;
-    enrolled(false);
-    hideHeld();
-    form.ask(false);
-    const receipt = answer.body;
-    describe(part("receipt-list"), [
-      [say("erased-vectors"), [number(receipt.enrolments)]],
-      [say("erased-consents"), [number(receipt.consents)]],
-      [say("erased-matches"), [number(receipt.matches)]],
-      [say("erased-at"), [moment(receipt.erased_at)]],
-      ...(receipt.never_matched ? [[say("held-never"), [say("erased-never")]]] : []),
-      ...(receipt.never_match_held ? [[say("held-never"), [say("held-never-held")]]] : []),
-    ]);
-    part("receipt").hidden = false;
-    scrollTo(0, 0);
-    part("receipt").focus({ preventScroll: true });
-  });
-}
-
-const number = (n) => n.toLocaleString(locale);
-
-/** Says what went wrong beside the buttons that were pressed; nothing when there is no text. */
-function warn(text) {
-  part("yours-problem").textContent = text;
-  part("yours-problem").hidden = !text;
-}
-
-/** Fills a description list with [term, values] pairs. */
-function describe(list, pairs) {
-  list.textContent = "";
-  for (const [term, values] of pairs) {
-    const dt = document.createElement("dt");
-    dt.textContent = term;
-    list.append(dt);
-    for (const value of values) {
-      const dd = document.createElement("dd");
-      dd.textContent = value;
-      list.append(dd);
-    }
-  }
 }

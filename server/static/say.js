@@ -25,6 +25,12 @@ export function moment(text) {
   return new Date(text).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
 }
 
+/** An hour of a camera's clock, `2026-09-12T18`, for people. */
+export function hour(text) {
+  const time = new Date(`${text}:00`);
+  return isNaN(time) ? text : time.toLocaleString(locale, { weekday: "short", day: "numeric", month: "short", hour: "numeric" });
+}
+
 /** A capture time as the camera's clock showed it: never converted, whatever zone the reader is in. */
 export function cameraTime(text) {
   const time = new Date(text.replace(/(Z|[+-]\d\d:?\d\d)$/, ""));

@@ -1,6 +1,6 @@
 // From the ticked box to the answer: one picture, one question where there are several faces, one clear word otherwise.
 
-import { selfie } from "./api.js";
+import { held, selfie } from "./api.js";
 import { shrink } from "./picture.js";
 import { say, language } from "./say.js";
 
@@ -19,15 +19,24 @@ const words = {
   "too-many-requests": () => say("busy"),
 };
 
+/** People that one session finds. */
+const MOST_PEOPLE = 5;
+
+/** Whether this browser lets a page have the camera itself; asked without loading what works it. */
+const hasCamera = () => isSecureContext && navigator.mediaDevices && navigator.mediaDevices.getUserMedia;
+
 /**
  * Wires the selfie form. `found` is called after the server found and enrolled the guest; `back` when they would rather
  * see what there is already.
- * @returns {{ask: function(boolean): void}} shows the form; true: with a way back
+ * @returns `ask(withWayBack, person)` shows the form; `nextPerson()` is the number of somebody to add, null when there are enough
  */
 export function selfieForm(found, back) {
   const [form, looking, shown, faces] = [part("selfie"), part("looking"), part("shown"), part("faces")];
   const [consent, problem] = [part("consent"), part("selfie-problem")];
   let picture = null;
+  /** Who is looked for: 0 is the guest. */
+  let person = 0;
+  let denied = false;
 
   const only = (section) => {
     form.hidden = section !== form;
@@ -40,8 +49,10 @@ export function selfieForm(found, back) {
     if (text) problem.scrollIntoView({ block: "nearest" });
   }
 
-  function ask(withWayBack) {
+  function ask(withWayBack, who = 0) {
+    person = who;
     consent.checked = false;
+    for (const each of form.querySelectorAll("[data-for]")) each.hidden = (each.dataset.for === "me") !== (who === 0);
     complain("");
     part("selfie-back").hidden = !withWayBack;
     only(form);
@@ -55,7 +66,7 @@ export function selfieForm(found, back) {
     looking.classList.add("busy");
     only(looking);
     looking.focus();
-    const answer = await selfie(picture, language, face);
+    const answer = await selfie(picture, language, person, face);
     looking.classList.remove("busy");
     if (answer.code === "ok") {
       done();
@@ -110,12 +121,38 @@ export function selfieForm(found, back) {
       refuse();
       return;
     }
-    complain("");
-    picture = await shrink(file);
+    const small = await shrink(file);
     // The same picture again must count as a change.
     input.value = "";
+    use(small);
+  }
+
+  function use(blob) {
+    complain("");
+    picture = blob;
     shown.src = URL.createObjectURL(picture);
     send();
+  }
+
+  /** The camera inside the page; where there is none to be had, the phone's own from the next tap on. */
+  async function live() {
+    const camera = await import("./camera.js");
+    const taken = await camera.takePicture();
+    if (taken === "denied") {
+      denied = true;
+      complain(say("camera-denied"));
+      part("camera").focus({ preventScroll: true });
+    } else if (taken) {
+      use(taken);
+    }
+  }
+
+  /** The lowest number that nobody has. */
+  async function nextPerson() {
+    const answer = await held();
+    const taken = new Set(answer.code === "ok" ? answer.body.people : []);
+    for (let who = 1; who < MOST_PEOPLE; who += 1) if (!taken.has(who)) return who;
+    return null;
   }
 
   function refuse() {
@@ -126,9 +163,13 @@ export function selfieForm(found, back) {
   for (const input of [part("camera"), part("picture")]) {
     // Asked before the camera opens, not after.
     input.addEventListener("click", (event) => {
-      if (consent.checked) return;
-      event.preventDefault();
-      refuse();
+      if (!consent.checked) {
+        event.preventDefault();
+        refuse();
+      } else if (input.id === "camera" && hasCamera() && !denied && part("camera-dialog").showModal) {
+        event.preventDefault();
+        live();
+      }
     });
     input.addEventListener("change", () => take(input));
   }
@@ -136,11 +177,11 @@ export function selfieForm(found, back) {
   part("selfie-form").addEventListener("submit", (event) => event.preventDefault());
   part("again").addEventListener("click", () => {
     done();
-    ask(!part("selfie-back").hidden);
+    ask(!part("selfie-back").hidden, person);
   });
   part("selfie-back").addEventListener("click", () => {
     form.hidden = true;
     back();
   });
-  return { ask };
+  return { ask, nextPerson };
 }

@@ -18,12 +18,14 @@ export class Viewer {
     this.find = (name) => dialog.querySelector(name);
     this.grid = null;
     this.id = null;
-    /** Called when the last photo of a grid is shown: there may be more to load. */
-    this.atEnd = () => {};
     this.find(".close").addEventListener("click", () => this.close());
     this.find(".previous").addEventListener("click", () => this.step(-1));
     this.find(".next").addEventListener("click", () => this.step(1));
     this.find(".report").addEventListener("click", () => this.report());
+    this.find(".share").addEventListener("click", () => this.share());
+    // A sheet that takes files: secure contexts on phones, mostly.
+    const probe = window.File && navigator.canShare && navigator.canShare({ files: [new File([""], "a.jpg", { type: "image/jpeg" })] });
+    this.find(".share").hidden = !probe;
     dialog.addEventListener("keydown", (event) => {
       if (event.key === "ArrowLeft") this.step(-1);
       else if (event.key === "ArrowRight") this.step(1);
@@ -53,9 +55,9 @@ export class Viewer {
   }
 
   closed() {
+    this.ready = null;
     if (history.state && history.state.viewer) history.back();
-    const link = this.grid && this.grid.link(this.id);
-    if (link) link.focus();
+    if (this.grid) this.grid.focus(this.id);
     this.find(".large").removeAttribute("src");
     this.find(".large").removeAttribute("srcset");
   }
@@ -99,12 +101,40 @@ export class Viewer {
   }
 
   label() {
-    const [at, of] = [this.index(), this.grid.photos.length];
+    const at = this.index();
+    const of = Math.max(this.grid.total, this.grid.photos.length);
+    const loaded = this.grid.photos.length;
     const number = (n) => n.toLocaleString(locale);
     this.find(".where").textContent = say("position", { n: number(at + 1), of: number(of) });
     this.find(".previous").disabled = at === 0;
-    this.find(".next").disabled = at === of - 1;
-    if (at === of - 1) this.atEnd();
+    this.find(".next").disabled = at === loaded - 1;
+    // Loaded a little ahead, so that nobody has to wait at the end.
+    if (at > loaded - 8) this.grid.nearEnd();
+  }
+
+  /** Gives the photo to the phone's share sheet, where it can be saved among its own photos. */
+  async share() {
+    const photo = this.grid.photos[this.index()];
+    const said = this.find(".said");
+    const tell = (key) => {
+      said.textContent = key ? say(key) : "";
+      said.hidden = !key;
+    };
+    try {
+      if (!this.ready || this.ready.id !== photo.id) {
+        tell("share-loads");
+        const response = await fetch(original(photo), { credentials: "same-origin" });
+        if (!response.ok) throw new Error(response.status);
+        const blob = await response.blob();
+        this.ready = { id: photo.id, file: new File([blob], photo.name, { type: blob.type || "image/jpeg" }) };
+        tell(null);
+      }
+      await navigator.share({ files: [this.ready.file] });
+    } catch (error) {
+      // Loading took longer than a tap counts for: one more tap and it is there.
+      if (error.name === "NotAllowedError") tell("share-again");
+      else if (error.name !== "AbortError") tell("report-failed");
+    }
   }
 
   /** Asks, takes the photo down, and says what came of it. */

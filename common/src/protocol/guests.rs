@@ -64,6 +64,9 @@ pub struct ErasureReceipt {
     /// Whether the wish for it still waits for the organiser.
     #[serde(default)]
     pub never_match_held: bool,
+    /// Whether a link back was there; it leads nowhere any more, and the browsers that came by it are out.
+    #[serde(default)]
+    pub return_link: bool,
     /// When, RFC 3339 in UTC.
     pub erased_at: String,
 }
@@ -78,6 +81,9 @@ pub struct Held {
     pub joined_at: String,
     /// Face vectors that are held (never the selfie itself).
     pub enrolments: u64,
+    /// Which people of this session they are of: 0 is the guest, the others were added.
+    #[serde(default)]
+    pub people: Vec<u8>,
     /// Consents, newest first.
     pub consents: Vec<Consent>,
     /// Photos that are connected with the guest.
@@ -88,6 +94,15 @@ pub struct Held {
     /// Whether the guest asked for that and the organiser has to look at it first.
     #[serde(default)]
     pub never_match_held: bool,
+    /// Whether there is a link back, see `POST /api/me/link`.
+    #[serde(default)]
+    pub return_link: bool,
+    /// When the server itself erases all faces, RFC 3339 in UTC; null: not before the event is deleted.
+    #[serde(default)]
+    pub faces_until: Option<String>,
+    /// When the server itself deletes the event, RFC 3339 in UTC; null: never by itself.
+    #[serde(default)]
+    pub photos_until: Option<String>,
 }
 
 /// Answer of `POST /api/never-match`.

@@ -111,6 +111,9 @@ pub struct PhotoItem {
     /// How surely the asking guest is in it (`GET /api/my-photos` only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub band: Option<Band>,
+    /// Whether its photographer starred it (left out when not).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub featured: bool,
     /// Who may see it (for photographers only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub visibility: Option<Visibility>,

@@ -140,6 +140,14 @@ impl Catalog {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) async fn force_taken_at(&self, id: PhotoId, to: &str) -> Result<()> {
+        let update = query("UPDATE photos SET taken_at = ? WHERE id = ?").bind(to);
+        update.bind(id.as_bytes().as_slice()).execute(&self.writer).await?;
+        query("UPDATE events SET version = version + 1").execute(&self.writer).await?;
+        Ok(())
+    }
+
     /// Whether the photographer deleted this photo.
     ///
     /// # Errors

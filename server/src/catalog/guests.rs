@@ -107,8 +107,10 @@ impl Catalog {
     /// When the catalogue cannot be read.
     pub(super) async fn guest_of(&self, session: &Digest) -> Result<Option<Guest>> {
         let sql = "SELECT g.id, g.event, g.created_at FROM guests g JOIN events e ON e.id = g.event
-                   WHERE session = ? AND g.created_at > ? AND deleting_at IS NULL";
+                   WHERE (session = ? OR g.id = (SELECT guest FROM return_sessions r WHERE r.session = ?))
+                   AND g.created_at > ? AND deleting_at IS NULL";
         let row = query(sql)
+            .bind(session.as_bytes().as_slice())
             .bind(session.as_bytes().as_slice())
             .bind(now_ms() - SESSION_MS)
             .fetch_optional(&self.readers)
@@ -236,12 +238,14 @@ impl Catalog {
             .collect()
     }
 
-    /// Erases what is held about a guest's face: (vectors, consents) that were there. The session stays.
+    /// Erases what is held about a guest's face: (vectors, consents) that were there. The link back ends with it; the
+    /// session stays.
     ///
     /// # Errors
     /// When the catalogue cannot be written; then nothing is erased.
     pub(crate) async fn erase_guest(&self, guest: GuestId) -> Result<(u64, u64)> {
         let mut tx = self.begin(Scope::EventOf(guest)).await?;
+        super::returns::end_link(&mut tx, guest).await?;
         let vectors =
             query("DELETE FROM enrolments WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut tx).await?;
         query("DELETE FROM verdicts WHERE guest = ?").bind(guest.as_bytes().as_slice()).execute(&mut tx).await?;

@@ -122,7 +122,7 @@ pub(super) fn state(row: &Row) -> Result<PhotoState> {
     })
 }
 
-fn item(row: &Row) -> Result<PhotoItem> {
+pub(super) fn item(row: &Row) -> Result<PhotoItem> {
     Ok(PhotoItem {
         id: id_column!(row, "id", PhotoId)?,
         name: row.try_get("name")?,
@@ -132,9 +132,20 @@ fn item(row: &Row) -> Result<PhotoItem> {
         state: state(row)?,
         reason: row.try_get("reason")?,
         band: None,
+        featured: row.try_get("featured")?,
         visibility: None,
         replaced_by: None,
     })
+}
+
+/// A page of rows, of which one more than fit tells that there is a next page.
+pub(super) fn page(rows: &[Row], limit: usize, item: fn(&Row) -> Result<PhotoItem>) -> Result<Page> {
+    let photos = rows.iter().take(limit).map(item).collect::<Result<_>>()?;
+    let next = match (rows.len() > limit, limit.checked_sub(1).and_then(|last| rows.get(last))) {
+        (true, Some(last)) => Some(last.try_get("seq")?),
+        _ => None,
+    };
+    Ok(Page { photos, next })
 }
 
 /// An item as photographers see it.
@@ -172,17 +183,11 @@ impl Catalog {
             .bind(i64::from(limit) + 1)
             .fetch_all(&self.readers)
             .await?;
-        let limit = limit as usize;
         let item = match filter {
             PhotoFilter::All => item_in_full,
             PhotoFilter::Shown => item,
         };
-        let photos = rows.iter().take(limit).map(item).collect::<Result<_>>()?;
-        let next = match (rows.len() > limit, limit.checked_sub(1).and_then(|last| rows.get(last))) {
-            (true, Some(last)) => Some(last.try_get("seq")?),
-            _ => None,
-        };
-        Ok(Page { photos, next })
+        page(&rows, limit as usize, item)
     }
 
     /// The given photos that guests may see, in no order; what is gone or hidden is left out.

@@ -116,6 +116,8 @@ fn elapsed(inner: &Inner) -> u64 {
 fn concerns(table: &str, operation: &SqliteOperation) -> bool {
     match table {
         "photos" | "guests" => *operation != SqliteOperation::Insert,
+        // A session that came by a link ends when its row goes.
+        "return_sessions" => *operation != SqliteOperation::Insert,
         "events" => true,
         _ => false,
     }

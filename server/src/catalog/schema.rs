@@ -6,7 +6,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 /// Number, name, and statements as SQLite reads them. Embedded by hand: sqlx's `migrate!` would need its macro crates,
 /// which double the build of this crate's tree.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "init", include_str!("../../migrations/0001_init.sql")),
     (2, "promises", include_str!("../../migrations/0002_promises.sql")),
     (3, "guard", include_str!("../../migrations/0003_guard.sql")),
@@ -14,6 +14,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "faces", include_str!("../../migrations/0005_faces.sql")),
     (6, "remote", include_str!("../../migrations/0006_remote.sql")),
     (7, "nodes", include_str!("../../migrations/0007_nodes.sql")),
+    (8, "visits", include_str!("../../migrations/0008_visits.sql")),
 ];
 
 /// All migrations, for SQLite.

@@ -21,8 +21,8 @@ pub(crate) enum Listens {
 pub(crate) struct Standing {
     closed: bool,
     gallery_open: bool,
-    /// When the guest erased themselves the last time.
-    erased_at: Option<i64>,
+    /// Grows when the guest erases themselves, or ends their link back.
+    ended_at: Option<i64>,
 }
 
 impl Catalog {
@@ -42,13 +42,13 @@ impl Catalog {
     pub(crate) async fn standing_of(&self, who: Listens) -> Result<Option<Standing>> {
         let row = match who {
             Listens::Machine(token) => query(
-                "SELECT closed_at IS NOT NULL AS closed, gallery_open, NULL AS erased_at
+                "SELECT closed_at IS NOT NULL AS closed, gallery_open, CAST(NULL AS BIGINT) AS ended_at
                  FROM photographer_tokens t JOIN events e ON e.id = t.event
                  WHERE t.id = ? AND revoked_at IS NULL AND deleting_at IS NULL",
             )
             .bind(token),
             Listens::Guest(guest) => query(
-                "SELECT closed_at IS NOT NULL AS closed, gallery_open, erased_at
+                "SELECT closed_at IS NOT NULL AS closed, gallery_open, COALESCE(erased_at, 0) + COALESCE(link_ended_at, 0) AS ended_at
                  FROM guests g JOIN events e ON e.id = g.event
                  WHERE g.id = ? AND deleting_at IS NULL AND g.created_at > ?",
             )
@@ -59,7 +59,7 @@ impl Catalog {
         Ok(Some(Standing {
             closed: row.try_get("closed")?,
             gallery_open: row.try_get("gallery_open")?,
-            erased_at: row.try_get("erased_at")?,
+            ended_at: row.try_get("ended_at")?,
         }))
     }
 }

@@ -149,7 +149,6 @@ impl Figures {
     ///
     /// # Errors
     /// When the file cannot be read.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the pages that show them"))]
     pub(crate) fn last(data: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(Self::file_in(data)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -152,14 +152,15 @@ fn count_refused(app: &App, address: Option<IpAddr>, response: Response) -> Resp
 
 /// Whether only guests are let in, whatever else a request shows.
 fn guests_only(route: &str) -> bool {
-    matches!(route, path::SELFIE | path::NEVER_MATCH | path::MY_PHOTOS | path::MY_PHOTOS_ZIP)
+    matches!(route, path::SELFIE | path::SELFIE_LOOK | path::NEVER_MATCH | path::MY_PHOTOS | path::MY_PHOTOS_ZIP)
 }
 
 /// What a route counts as.
 fn policy(method: &Method, route: &str) -> Option<Policy> {
     match route {
         path::SELFIE | path::NEVER_MATCH if method == Method::POST => Some(Policy::Selfies),
-        path::ALL_PHOTOS | path::MY_PHOTOS | path::NAMES => Some(Policy::Lists),
+        path::SELFIE_LOOK if method == Method::POST => Some(Policy::Looks),
+        path::ALL_PHOTOS | path::MY_PHOTOS | path::TIMES | path::NAMES => Some(Policy::Lists),
         path::MY_PHOTOS_ZIP => Some(Policy::Bytes),
         "/api/photo/{id}" | "/api/photo/{id}/preview" | "/api/photo/{id}/thumb" if method != Method::DELETE => {
             Some(Policy::Bytes)

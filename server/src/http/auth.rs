@@ -182,10 +182,21 @@ impl FromRequestParts<Arc<App>> for Photographer {
     }
 }
 
+/// Whether another site's page asks for a change: its visitor's cookie is not its to use. Programs say nothing of where
+/// they come from, and have no visitor.
+fn is_foreign_change(parts: &Parts, app: &App) -> bool {
+    let told = ["sec-fetch-site", "origin"].iter().any(|name| parts.headers.contains_key(*name));
+    let host = parts.extensions.get::<Client>().and_then(|client| client.host.as_deref());
+    told && !parts.method.is_safe() && !same_origin(&parts.headers, host, app.public_url.as_deref())
+}
+
 impl FromRequestParts<Arc<App>> for Session {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        if is_foreign_change(parts, app) {
+            return Err(ApiError::new(Code::NotJoined).detail("only from our own pages"));
+        }
         if let Some(Known::Guest(guest)) = parts.extensions.get() {
             return Ok(Self(*guest));
         }

@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, Multipart, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use findme_common::protocol::{
-    Changed, Code, ErasureReceipt, Held, JoinRequest, Joined, NeverMatched, ReportTaken, SelfieResult,
+    Changed, Code, ErasureReceipt, Held, JoinRequest, Joined, Looked, NeverMatched, ReportTaken, SelfieResult,
     SuppressionState, path,
 };
 use findme_common::{GuestId, JoinCode, Secret};
@@ -31,6 +31,9 @@ use crate::matching::{MOST_PEOPLE, SelfieError};
 
 /// Version of the consent text that the pages show. Changing the text means changing this.
 pub(crate) const CONSENT_TEXT: &str = "2026-11-1";
+
+/// Version of the text for somebody else in the picture, whom the guest looks for too.
+pub(crate) const OTHERS_TEXT: &str = "2026-11-3";
 
 /// Version of the text of «never match me». Changing the text means changing this.
 pub(crate) const NEVER_TEXT: &str = "2026-11-2";
@@ -70,10 +73,15 @@ pub(crate) async fn open_session(app: &App, client: &Client, code: &JoinCode) ->
     let secret = Secret::random().map_err(ApiError::internal)?;
     let guest = GuestId::random().map_err(ApiError::internal)?;
     app.catalog.create_guest(guest, event.id, &secret.hash()).await?;
+    Ok((event.name, session_cookie(app, client, &secret)?))
+}
+
+/// The cookie that carries a guest's session.
+pub(super) fn session_cookie(app: &App, client: &Client, secret: &Secret) -> ApiResult<HeaderValue> {
     let secure = if app.base_url(client).starts_with("https://") { "; Secure" } else { "" };
     let cookie =
         format!("{COOKIE}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}", secret.reveal(), SESSION_MS / 1000);
-    Ok((event.name, HeaderValue::from_str(&cookie).map_err(ApiError::internal)?))
+    HeaderValue::from_str(&cookie).map_err(ApiError::internal)
 }
 
 /// The event that has this code. Whoever tries many wrong ones has to wait.
@@ -128,7 +136,29 @@ pub(crate) async fn selfie(
     // A refusal comes before the picture was read: a phone must still get to read it.
     let body = shared(body);
     let request = Request::from_parts(parts, Body::from_stream(pieces(&body)));
-    let result = selfie_inner(app, guest, Purpose::Search, query, request).await;
+    let result = selfie_inner(app, guest, (Purpose::Search, false), query, request).await;
+    answer(result, &body).await
+}
+
+/// `POST /api/selfie/look?consent=yes`: where faces are in a picture, so that a camera can say «come closer» before the
+/// selfie is taken. Nothing is measured, compared or kept.
+#[utoipa::path(
+    post, path = path::SELFIE_LOOK, tag = "guests", operation_id = "look_at_selfie",
+    security(("guest" = [])),
+    params(SelfieQuery),
+    request_body(content((Vec<u8> = "image/jpeg"), (Vec<u8> = "application/octet-stream"), (SelfieForm = "multipart/form-data"))),
+    responses((status = 200, description = "The faces in it, largest first", body = Looked)),
+)]
+pub(crate) async fn look(
+    State(app): State<Arc<App>>,
+    Session(guest): Session,
+    query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = shared(body);
+    let request = Request::from_parts(parts, Body::from_stream(pieces(&body)));
+    let result = selfie_inner(app, guest, (Purpose::Search, true), query, request).await;
     answer(result, &body).await
 }
 
@@ -150,7 +180,7 @@ pub(crate) async fn never_match(
     let (parts, body) = request.into_parts();
     let body = shared(body);
     let request = Request::from_parts(parts, Body::from_stream(pieces(&body)));
-    let result = selfie_inner(app, guest, Purpose::Never, query, request).await;
+    let result = selfie_inner(app, guest, (Purpose::Never, false), query, request).await;
     answer(result, &body).await
 }
 
@@ -196,7 +226,7 @@ pub(crate) async fn report(
 async fn selfie_inner(
     app: Arc<App>,
     guest: Guest,
-    purpose: Purpose,
+    (purpose, only_look): (Purpose, bool),
     query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> ApiResult {
@@ -214,13 +244,21 @@ async fn selfie_inner(
     }
     let language = query.lang.as_deref().map(language).unwrap_or_else(|| accepted_language(request.headers()));
     // Consent is on record before a byte of the picture is looked at.
-    let text = if purpose == Purpose::Search { CONSENT_TEXT } else { NEVER_TEXT };
+    let text = match purpose {
+        Purpose::Search if person == 0 => CONSENT_TEXT,
+        Purpose::Search => OTHERS_TEXT,
+        Purpose::Never => NEVER_TEXT,
+    };
     app.catalog.record_consent_to(purpose, guest.id, text, &language).await?;
     // Held until the picture was looked at.
     let _room = reserve(&app.selfie_room, &app.limits, request.headers(), SELFIE_WAIT).await?;
     let picture = tokio::time::timeout(SELFIE_TIME, picture(request, &app)).await;
     let picture = picture.map_err(|_| ApiError::bad("the picture came too slowly"))??;
     match purpose {
+        Purpose::Search if only_look => {
+            let faces = app.matching.faces_in(picture).await.map_err(selfie_problem)?;
+            Ok(Json(Looked { faces }).into_response())
+        }
         Purpose::Search => {
             let found = app.matching.enrol_selfie((guest.event, guest.id, person), picture, query.face).await;
             Ok(Json(found.map_err(selfie_problem)?).into_response())
@@ -318,6 +356,7 @@ async fn picture(request: Request, app: &Arc<App>) -> ApiResult<Bytes> {
 pub(crate) async fn erase(State(app): State<Arc<App>>, Session(guest): Session) -> ApiResult<Json<ErasureReceipt>> {
     // Erasing must work also when nothing can be found any more, because the event's key is gone.
     let matches = app.matching.find_guest(guest.event, guest.id).await.unwrap_or_default();
+    let return_link = app.catalog.has_return_link(guest.id).await?;
     let (enrolments, consents) = app.catalog.erase_guest(guest.id).await?;
     let matches = (matches.you.len() + matches.maybe.len()) as u64;
     let never = app.catalog.suppression_of(guest.id).await?;
@@ -327,6 +366,7 @@ pub(crate) async fn erase(State(app): State<Arc<App>>, Session(guest): Session) 
         consents,
         never_matched: never == Some(SuppressionState::Active),
         never_match_held: never == Some(SuppressionState::Held),
+        return_link,
         erased_at: rfc3339(now_ms()),
     }))
 }
@@ -341,14 +381,22 @@ pub(crate) async fn me(State(app): State<Arc<App>>, Session(guest): Session) -> 
     let event = app.catalog.event(guest.event).await?.ok_or_else(|| ApiError::new(Code::NotJoined))?;
     let found = app.matching.find_guest(guest.event, guest.id).await?;
     let never = app.catalog.suppression_of(guest.id).await?;
+    let enrolments = app.catalog.enrolments(guest.id).await?;
+    let mut people: Vec<u8> = enrolments.iter().map(|enrolment| enrolment.person).collect();
+    people.sort_unstable();
+    people.dedup();
     let held = Held {
         event: event.name,
         joined_at: rfc3339(guest.joined_at),
-        enrolments: app.catalog.enrolments(guest.id).await?.len() as u64,
+        enrolments: enrolments.len() as u64,
+        people,
         consents: app.catalog.consents(guest.id).await?,
         matches: found.you.into_iter().chain(found.maybe).collect(),
         never_matched: never == Some(SuppressionState::Active),
         never_match_held: never == Some(SuppressionState::Held),
+        return_link: app.catalog.has_return_link(guest.id).await?,
+        faces_until: event.faces_until.map(rfc3339),
+        photos_until: event.photos_until.map(rfc3339),
     };
     let mut response = Json(held).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

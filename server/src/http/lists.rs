@@ -8,14 +8,14 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use findme_common::PhotoId;
-use findme_common::protocol::{Band, Code, Counts, Match, NameList, PhotoItem, PhotoList, PhotoState, path};
+use findme_common::protocol::{Band, Code, Counts, HourCount, Match, NameList, PhotoItem, PhotoList, PhotoState, path};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use super::App;
 use super::auth::{Photographer, Session, Viewer};
 use super::problem::{ApiError, ApiResult};
-use crate::catalog::PhotoFilter;
+use crate::catalog::{Narrow, PhotoFilter};
 
 /// Which page is asked for.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -40,11 +40,37 @@ pub(super) fn asked(query: Asked) -> Result<PageQuery, ApiError> {
     query.map(|Query(page)| page).map_err(|_| ApiError::bad("after and limit are integers"))
 }
 
+/// Which of the photos of a page are wanted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct NarrowQuery {
+    /// Taken then or later: the beginning of a time as cameras write it, for example `2026-09-12T18`.
+    from: Option<String>,
+    /// Taken before then.
+    to: Option<String>,
+    /// `yes`: only those with a star.
+    featured: Option<String>,
+}
+
+impl NarrowQuery {
+    /// `None` when all are wanted.
+    fn narrow(self) -> Result<Option<Narrow>, ApiError> {
+        let is_time = |text: &String| {
+            (4..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || b"-T:".contains(&b))
+        };
+        if !self.from.iter().chain(&self.to).all(is_time) {
+            return Err(ApiError::bad("from and to begin as 2026-09-12T18:00"));
+        }
+        let narrow = Narrow { from: self.from, to: self.to, featured: self.featured.as_deref() == Some("yes") };
+        Ok((narrow != Narrow::default()).then_some(narrow))
+    }
+}
+
 /// `GET /api/all-photos`.
 #[utoipa::path(
     get, path = path::ALL_PHOTOS, tag = "photos", operation_id = "all_photos",
     security(("photographer" = []), ("guest" = [])),
-    params(PageQuery),
+    params(PageQuery, NarrowQuery),
     responses(
         (status = 200, description = "One page", body = PhotoList),
         (status = 304, description = "Unchanged"),
@@ -54,9 +80,11 @@ pub(crate) async fn all_photos(
     State(app): State<Arc<App>>,
     viewer: Viewer,
     query: Asked,
+    narrow: Result<Query<NarrowQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> ApiResult {
     let page = asked(query)?;
+    let narrow = narrow.map_err(|_| ApiError::bad("from, to and featured are texts"))?.0.narrow()?;
     let event = viewer.event();
     let filter = match viewer {
         Viewer::Photographer(_) => PhotoFilter::All,
@@ -69,7 +97,11 @@ pub(crate) async fn all_photos(
     if unchanged(&headers, &tag) {
         return Ok(not_modified(&tag));
     }
-    let found = app.catalog.photos(event, filter, page.after, page.limit()).await?;
+    let found = match narrow {
+        None => app.catalog.photos(event, filter, page.after, page.limit()).await?,
+        // What is picked out is what guests may see, whoever asks.
+        Some(narrow) => app.catalog.shown_page(event, &narrow, page.after, page.limit()).await?,
+    };
     let counts = app.catalog.counts(event, filter).await?;
     Ok(list(&tag, &PhotoList { photos: found.photos, next: found.next.map(|key| key.to_string()), counts }))
 }
@@ -113,6 +145,28 @@ pub(crate) async fn my_photos(
     let next = rest.next().and(taken.last()).map(|(seq, _)| seq.to_string());
     let photos = taken.into_iter().map(|(_, item)| PhotoItem { band: bands.get(&item.id).copied(), ..item });
     Ok(list(&tag, &PhotoList { photos: photos.collect(), next, counts }))
+}
+
+/// `GET /api/times`: when the photos were taken, for leafing without a selfie.
+#[utoipa::path(
+    get, path = path::TIMES, tag = "photos", operation_id = "times",
+    security(("photographer" = []), ("guest" = [])),
+    responses(
+        (status = 200, description = "The hours in which photos were taken, in their order", body = [HourCount]),
+        (status = 304, description = "Unchanged"),
+    ),
+)]
+pub(crate) async fn times(State(app): State<Arc<App>>, viewer: Viewer, headers: HeaderMap) -> ApiResult {
+    let event = viewer.event();
+    let guest = matches!(viewer, Viewer::Guest(_));
+    if guest && !app.catalog.event(event).await?.is_some_and(|event| event.gallery_open) {
+        return Err(ApiError::new(Code::GalleryClosed));
+    }
+    let tag = format!("W/\"{}-times\"", app.catalog.version(event).await?);
+    if unchanged(&headers, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    Ok(list(&tag, &app.catalog.hours(event).await?))
 }
 
 fn count<'a>(items: impl Iterator<Item = &'a PhotoItem>) -> Counts {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use findme_common::protocol::{Code, LiveEvent, LiveKind, live_event, path};
@@ -40,6 +40,7 @@ const BATCH: u32 = 500;
     security(("photographer" = []), ("guest" = [])),
     params(
         ("last-event-id" = Option<i64>, Header, description = "Replays what came after this id"),
+        ("after" = Option<i64>, Query, description = "The same, for pages that open the stream anew"),
     ),
     responses(
         (status = 200, description = "One event per entry of the log, each with its id", body = LiveEvent, content_type = "text/event-stream"),
@@ -48,6 +49,7 @@ const BATCH: u32 = 500;
 pub(crate) async fn live(
     State(app): State<Arc<App>>,
     viewer: Viewer,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let who = match &viewer {
@@ -64,7 +66,10 @@ pub(crate) async fn live(
     let let_in = LetIn { who, terms, changes, until: Instant::now() + HEARTBEAT };
     let bounds = app.catalog.live_bounds(viewer.event()).await?;
     let greetings = [live_event::RESET, live_event::HELLO];
-    let (after, greetings) = match headers.get("last-event-id").map(|value| value.to_str().unwrap_or("").parse()) {
+    // A browser that reconnects by itself sends the header, with a newer id than the address that it was opened with.
+    let by_header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or(""));
+    let by_query = || uri.query()?.split('&').find_map(|pair| pair.strip_prefix("after="));
+    let (after, greetings) = match by_header.or_else(by_query).map(str::parse) {
         Some(Ok(after)) if bounds.continues(after) => (after, &greetings[1..]),
         Some(_) => (bounds.end, &greetings[..]),
         None => (bounds.end, &greetings[1..]),

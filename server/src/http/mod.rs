@@ -25,9 +25,11 @@ mod photographer;
 mod problem;
 mod rates;
 mod suppressions;
+mod system;
 mod tls;
 mod uploads;
 mod verdicts;
+mod visits;
 
 use std::sync::Arc;
 
@@ -45,6 +47,7 @@ pub(crate) use client::Client;
 pub use client::Network;
 pub(crate) use crowd::Crowd;
 pub(crate) use guests::selfie_units;
+pub(crate) use pages::Languages;
 use problem::ApiError;
 pub(crate) use rates::Rates;
 pub(crate) use tls::Tls;
@@ -86,6 +89,8 @@ pub(crate) struct App {
     pub(crate) selfie_room: Arc<Semaphore>,
     /// What guests' links begin with; taken from the request when not set.
     pub(crate) public_url: Option<String>,
+    /// What the pages speak.
+    pub(crate) languages: &'static Languages,
     /// Who is responsible for the events, for guests to read.
     pub(crate) contact: Option<String>,
     /// Those who are believed what they say about their clients.
@@ -124,6 +129,7 @@ fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
     let lists = OpenApiRouter::default()
         .routes(routes!(lists::all_photos))
         .routes(routes!(lists::my_photos))
+        .routes(routes!(lists::times))
         .routes(routes!(lists::names))
         .layer(compression());
     OpenApiRouter::with_openapi(openapi::introduction())
@@ -133,6 +139,8 @@ fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(photographer::show))
         .routes(routes!(photographer::hide))
         .routes(routes!(photographer::release))
+        .routes(routes!(photographer::feature))
+        .routes(routes!(photographer::unfeature))
         .routes(routes!(photographer::reports))
         .routes(routes!(board::board))
         .routes(routes!(board::qr))
@@ -143,6 +151,8 @@ fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(jobs::retry))
         .routes(routes!(jobs::admin_attention))
         .routes(routes!(jobs::admin_retry))
+        .routes(routes!(system::system))
+        .routes(routes!(system::audit))
         .routes(routes!(jobs::reindex))
         .routes(routes!(jobs::rematch))
         .routes(routes!(operator::list, operator::create))
@@ -156,8 +166,11 @@ fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operator::qr_png))
         .routes(routes!(guests::join))
         .routes(routes!(guests::selfie, guests::erase).layer(DefaultBodyLimit::max(max_selfie)))
+        .routes(routes!(guests::look).layer(DefaultBodyLimit::max(max_selfie)))
         .routes(routes!(guests::never_match, guests::lift_never_match).layer(DefaultBodyLimit::max(max_selfie)))
         .routes(routes!(guests::me))
+        .routes(routes!(visits::make, visits::end))
+        .routes(routes!(visits::back))
         .routes(routes!(archive::my_photos_zip))
         .routes(routes!(live::live))
         .routes(routes!(health::livez))
@@ -172,7 +185,7 @@ fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
 pub(crate) fn router(app: Arc<App>) -> Router {
     let (api, _) = api(&app.limits).split_for_parts();
     let all = api
-        .merge(pages::router().layer(compression()))
+        .merge(pages::router(&app).layer(compression()))
         .fallback(pages::nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(axum::middleware::from_fn_with_state(app.clone(), around::around))

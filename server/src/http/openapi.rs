@@ -123,7 +123,16 @@ pub(super) mod tests {
                 let name = operation["operationId"].as_str().unwrap();
                 assert!(names.insert(name.to_owned()), "{name} is there twice");
                 assert_eq!(operation["tags"].as_array().unwrap().len(), 1, "{method} {path}");
-                let open = ["join", "sign_out", "livez", "readyz", "openapi", "tus_options", "tus_options_of_upload"];
+                let open = [
+                    "join",
+                    "come_back",
+                    "sign_out",
+                    "livez",
+                    "readyz",
+                    "openapi",
+                    "tus_options",
+                    "tus_options_of_upload",
+                ];
                 assert_eq!(operation.get("security").is_none(), open.contains(&name), "{method} {path}");
             }
         }

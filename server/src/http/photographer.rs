@@ -51,16 +51,49 @@ pub(crate) async fn release(app: State<Arc<App>>, machine: Photographer, body: S
     decide(&app, machine, body, Decision::Release).await
 }
 
-async fn decide(app: &App, machine: Photographer, body: Selection, decision: Decision) -> ApiResult<Json<Changed>> {
+/// `POST /api/photos/feature`: stars them, for guests and walls to see first.
+#[utoipa::path(
+    post, path = "/api/photos/feature", tag = "photographer", operation_id = "feature_photos",
+    security(("photographer" = [])),
+    request_body = PhotoSelection,
+    responses((status = 200, description = "How many have a star now that had none", body = Changed)),
+)]
+pub(crate) async fn feature(app: State<Arc<App>>, machine: Photographer, body: Selection) -> ApiResult<Json<Changed>> {
+    let photos = selection(body)?;
+    Ok(Json(Changed { changed: app.catalog.feature(machine.0.event, &photos, true).await? }))
+}
+
+/// `POST /api/photos/unfeature`: takes their stars away.
+#[utoipa::path(
+    post, path = "/api/photos/unfeature", tag = "photographer", operation_id = "unfeature_photos",
+    security(("photographer" = [])),
+    request_body = PhotoSelection,
+    responses((status = 200, description = "How many had a star and have none now", body = Changed)),
+)]
+pub(crate) async fn unfeature(
+    app: State<Arc<App>>,
+    machine: Photographer,
+    body: Selection,
+) -> ApiResult<Json<Changed>> {
+    let photos = selection(body)?;
+    Ok(Json(Changed { changed: app.catalog.feature(machine.0.event, &photos, false).await? }))
+}
+
+fn selection(body: Selection) -> ApiResult<Vec<PhotoId>> {
     let Json(selection) = body.map_err(|_| ApiError::bad("expected {\"photos\": [\"…\"]}"))?;
     if selection.photos.len() > MAX_SELECTION {
         return Err(ApiError::bad(format!("at most {MAX_SELECTION} photos at once")));
     }
+    Ok(selection.photos)
+}
+
+async fn decide(app: &App, machine: Photographer, body: Selection, decision: Decision) -> ApiResult<Json<Changed>> {
+    let photos = selection(body)?;
     let event = machine.0.event;
     let seen = app.matching.seen_again(event).await;
     let find = |photos: &[_], enrolments: &[_]| seen.find(photos, enrolments);
     let recogniser = Recogniser { pack: seen.pack(), find: &find };
-    let changed = app.catalog.decide(event, &selection.photos, decision, &recogniser).await?;
+    let changed = app.catalog.decide(event, &photos, decision, &recogniser).await?;
     app.live.wake();
     Ok(Json(Changed { changed }))
 }

@@ -4,6 +4,7 @@
 mod desk;
 mod guard;
 mod limits;
+mod visits;
 
 use std::sync::Arc;
 
@@ -175,6 +176,15 @@ async fn every_route_asks_who_it_is() {
         ("GET", "/api/my-photos.zip", [401, 200, 200, 401, 401, 401]),
         ("POST", "/api/join", [400; 6]),
         ("POST", "/api/selfie", [401, 403, 403, 401, 401, 401]),
+        ("POST", "/api/selfie/look", [401, 403, 403, 401, 401, 401]),
+        ("POST", "/api/me/link", [401, 200, 200, 401, 401, 401]),
+        ("DELETE", "/api/me/link", [401, 200, 200, 401, 401, 401]),
+        ("POST", "/api/back", [400; 6]),
+        ("GET", "/api/times", [401, 200, 200, 200, 200, 401]),
+        ("POST", "/api/photos/feature", [401, 401, 401, 400, 400, 401]),
+        ("POST", "/api/photos/unfeature", [401, 401, 401, 400, 400, 401]),
+        ("GET", "/api/admin/system", [401, 401, 401, 401, 401, 200]),
+        ("GET", "/api/admin/audit", [401, 401, 401, 401, 401, 200]),
         ("DELETE", "/api/selfie", [401, 200, 200, 401, 401, 401]),
         ("OPTIONS", "/api/uploads", [200; 6]),
         ("POST", "/api/uploads", [401, 401, 401, 400, 400, 401]),

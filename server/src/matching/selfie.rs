@@ -4,10 +4,10 @@ use bytes::Bytes;
 use findme_common::protocol::{FaceBox, SelfieResult};
 use findme_common::{EventId, GuestId};
 
-use super::{FaceState, MatchError, Matching, SelfieError, area};
+use super::{FaceState, MatchError, Matching, SelfieError, area, area_of};
 use crate::cpu::GivenUp;
 use crate::face::{Embedding, Engine, Pack, Purpose};
-use crate::picture::{self, Limits, PictureError};
+use crate::picture::{self, Limits, Picture, PictureError};
 
 /// A second face counts when it is at least this much of the largest one's height: two people in one picture, not
 /// somebody in the background.
@@ -38,6 +38,18 @@ impl Matching {
         Ok(self.find_guest(event, guest).await?)
     }
 
+    /// Where faces are in a picture, largest first. Nothing is measured or kept.
+    ///
+    /// # Errors
+    /// See [`SelfieError`].
+    pub(crate) async fn faces_in(&self, picture: Bytes) -> Result<Vec<FaceBox>, SelfieError> {
+        let FaceState::Ready(engine, _) = &self.faces else { return Err(SelfieError::NoModels) };
+        let (engine, limits) = (engine.clone(), self.limits);
+        let fault = |error: GivenUp| SelfieError::Fault(error.to_string());
+        let turn = self.cpu.turn().await.map_err(fault)?;
+        self.cpu.run(turn, move || places(&engine, &picture, &limits)).await.map_err(fault)?
+    }
+
     /// The face that counts in a selfie, in the clear and sealed, and the pack that measured it.
     pub(super) async fn looked_at(
         &self,
@@ -60,12 +72,24 @@ impl Matching {
     }
 }
 
-/// The embedding of the face that counts in a selfie.
-fn look(engine: &Engine, picture: &[u8], limits: &Limits, choice: Option<usize>) -> Result<Embedding, SelfieError> {
-    let picture = picture::from_bytes(picture, limits).map_err(|error| match error {
+fn decoded(picture: &[u8], limits: &Limits) -> Result<Picture, SelfieError> {
+    picture::from_bytes(picture, limits).map_err(|error| match error {
         PictureError::Io(cause) => SelfieError::Fault(cause.to_string()),
         _ => SelfieError::NotAPicture,
-    })?;
+    })
+}
+
+/// Where the faces of a picture are.
+fn places(engine: &Engine, picture: &[u8], limits: &Limits) -> Result<Vec<FaceBox>, SelfieError> {
+    let pixels = decoded(picture, limits)?.pixels;
+    let mut found = engine.detect(&pixels, Purpose::Selfie).map_err(|error| SelfieError::Fault(error.to_string()))?;
+    found.sort_by(|a, b| b.rect.height.total_cmp(&a.rect.height));
+    Ok(found.iter().map(|face| area_of(&face.rect, &pixels)).collect())
+}
+
+/// The embedding of the face that counts in a selfie.
+fn look(engine: &Engine, picture: &[u8], limits: &Limits, choice: Option<usize>) -> Result<Embedding, SelfieError> {
+    let picture = decoded(picture, limits)?;
     let faces =
         engine.faces(&picture.pixels, Purpose::Selfie).map_err(|error| SelfieError::Fault(error.to_string()))?;
     let areas: Vec<_> = faces.iter().map(|face| area(face, &picture.pixels)).collect();

@@ -33,20 +33,30 @@ static ASSETS: &[Asset] = assets! {
     "admin.js": SCRIPT,
     "api.js": SCRIPT,
     "ask.js": SCRIPT,
+    "back.js": SCRIPT,
     "board.js": SCRIPT,
+    "camera.js": SCRIPT,
     "desk.js": SCRIPT,
+    "expiry.js": SCRIPT,
     "gallery.js": SCRIPT,
     "grid.js": SCRIPT,
+    "held.js": SCRIPT,
     "me.js": SCRIPT,
     "never.js": SCRIPT,
+    "offline.js": SCRIPT,
     "picture.js": SCRIPT,
     "say.js": SCRIPT,
     "selfie.js": SCRIPT,
+    "shell.js": SCRIPT,
     "sign-in.js": SCRIPT,
+    "sw.js": SCRIPT,
+    "system.js": SCRIPT,
     "viewer.js": SCRIPT,
     "wall.js": SCRIPT,
+    "zip.js": SCRIPT,
     "icon.svg": "image/svg+xml",
     "icon-180.png": "image/png",
+    "icon-192.png": "image/png",
     "icon-512.png": "image/png",
     "findme.webmanifest": "application/manifest+json",
 };
@@ -66,6 +76,24 @@ static FOLDER: LazyLock<String> = LazyLock::new(|| format!("/static/{}", *VERSIO
 /// Path of the folder of this version's files.
 pub(crate) fn folder() -> &'static str {
     &FOLDER
+}
+
+/// What the page without a connection is made of.
+const SHELL: [&str; 4] = ["findme.css", "offline.js", "shell.js", "icon.svg"];
+
+/// `GET /sw.js`: the service worker. It stands at the top, where it may answer for every page, and is asked for anew each
+/// time, so that a new version takes the old one's place.
+pub(crate) async fn worker() -> Response {
+    let files: Vec<String> = SHELL.iter().map(|name| format!("\"{}/{name}\"", folder())).collect();
+    let script = include_str!("../../../static/sw.js");
+    let text = format!("const VERSION = \"{}\";\nconst FILES = [{}];\n{script}", *VERSION, files.join(", "));
+    let headers = [
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_TYPE, SCRIPT),
+        // A worker lives under the policy that it came with.
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; connect-src 'self'"),
+    ];
+    (headers, text).into_response()
 }
 
 /// `GET /static/{version}/{name}`.

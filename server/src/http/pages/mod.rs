@@ -26,6 +26,7 @@ use super::problem::{ApiError, ApiResult};
 use crate::catalog::Event;
 use crate::clock::rfc3339;
 use crate::matching::FaceState;
+pub(crate) use texts::Languages;
 use texts::Texts;
 use visit::Visit;
 
@@ -92,11 +93,29 @@ struct Me {
     enrolled: bool,
     never: Option<SuppressionState>,
     gallery_open: bool,
+    /// When the server deletes the event by itself, RFC 3339.
+    until: Option<String>,
 }
 
 #[derive(Debug, Template)]
 #[template(path = "gallery.html")]
 struct Gallery {
+    frame: Frame,
+    t: &'static Texts,
+    /// When the server deletes the event by itself, RFC 3339.
+    until: Option<String>,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "back.html")]
+struct Back {
+    frame: Frame,
+    t: &'static Texts,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "offline.html")]
+struct Offline {
     frame: Frame,
     t: &'static Texts,
 }
@@ -149,7 +168,7 @@ impl Saying {
 }
 
 /// The pages' routes, static files included.
-pub(crate) fn router() -> Router<Arc<App>> {
+pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/", get(home))
         .route("/e", get(find_code))
@@ -161,7 +180,10 @@ pub(crate) fn router() -> Router<Arc<App>> {
         .route("/poster", get(desk::poster))
         .route("/wall", get(desk::wall))
         .route("/admin", get(desk::admin))
-        .layer(axum::middleware::from_fn(visit::dress))
+        .route("/back", get(back))
+        .route("/offline", get(offline))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), visit::dress))
+        .route("/sw.js", get(assets::worker))
         .route("/static/{version}/{name}", get(assets::file))
 }
 
@@ -244,7 +266,20 @@ async fn me(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
     let enrolled = !app.catalog.enrolments(guest.id).await?.is_empty();
     let never = app.catalog.suppression_of(guest.id).await?;
     let (frame, gallery_open) = (Frame::new(&visit, Tab::Mine), event.gallery_open);
-    show(StatusCode::OK, &Me { frame, t: visit.texts, search, enrolled, never, gallery_open })
+    let until = event.photos_until.map(rfc3339);
+    show(StatusCode::OK, &Me { frame, t: visit.texts, search, enrolled, never, gallery_open, until })
+}
+
+/// `GET /back#…`: a guest who comes by their link. The page itself knows nothing of it.
+async fn back(visit: Visit) -> ApiResult {
+    let frame = Frame { event: None, ..Frame::new(&visit, Tab::None) };
+    show(StatusCode::OK, &Back { frame, t: visit.texts })
+}
+
+/// `GET /offline`: what stands in for a page that cannot be reached. Kept by browsers, so that it is nobody's.
+async fn offline(visit: Visit) -> ApiResult {
+    let frame = Frame { event: None, ..Frame::new(&visit, Tab::None) };
+    show(StatusCode::OK, &Offline { frame, t: visit.texts })
 }
 
 /// `GET /gallery`: all photos of the event.
@@ -253,7 +288,8 @@ async fn gallery(visit: Visit) -> ApiResult {
     if !event.gallery_open {
         return Ok(message(&visit, StatusCode::FORBIDDEN, Saying::GalleryClosed));
     }
-    show(StatusCode::OK, &Gallery { frame: Frame::new(&visit, Tab::All), t: visit.texts })
+    let until = event.photos_until.map(rfc3339);
+    show(StatusCode::OK, &Gallery { frame: Frame::new(&visit, Tab::All), t: visit.texts, until })
 }
 
 /// `GET /privacy`: what is done with whom, as this server and the visitor's event are set up.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::RequestPartsExt;
-use axum::extract::{FromRequestParts, OptionalFromRequestParts, Query, Request};
+use axum::extract::{FromRequestParts, OptionalFromRequestParts, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::Saying;
-use super::texts::{self, Texts};
+use super::texts::{Languages, Texts};
 use crate::catalog::{Event, Guest};
 use crate::http::App;
 use crate::http::auth::Session;
@@ -18,7 +18,7 @@ use crate::http::problem::ApiError;
 
 /// Everything a page may load comes from here, and nothing in a page's text is ever run.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
-    connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; manifest-src 'self'";
+    connect-src 'self'; worker-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; manifest-src 'self'";
 
 /// Name of the cookie that remembers a chosen language.
 const LANGUAGE: &str = "findme-lang";
@@ -39,25 +39,25 @@ struct LanguageQuery {
 }
 
 /// The language of a request, and whether the request itself chose it: `?lang=`, then the cookie, then the browser's.
-async fn language(parts: &mut Parts) -> (&'static Texts, bool) {
+async fn language(parts: &mut Parts, languages: &'static Languages) -> (&'static Texts, bool) {
     let Query(query) = parts.extract::<Query<LanguageQuery>>().await.unwrap_or_default();
-    if let Some(texts) = query.lang.as_deref().and_then(texts::by_tag) {
+    if let Some(texts) = query.lang.as_deref().and_then(|tag| languages.by_tag(tag)) {
         return (texts, true);
     }
     let cookies = parts.headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let remembered = cookies.flat_map(|value| value.split(';')).find_map(|pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == LANGUAGE).then(|| texts::by_tag(value))?
+        (name == LANGUAGE).then(|| languages.by_tag(value))?
     });
     let accepted = parts.headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    (remembered.unwrap_or_else(|| texts::accepted(accepted.unwrap_or_default())), false)
+    (remembered.unwrap_or_else(|| languages.accepted(accepted.unwrap_or_default())), false)
 }
 
 impl FromRequestParts<Arc<App>> for Visit {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
-        let (texts, chosen) = language(parts).await;
+        let (texts, chosen) = language(parts, app.languages).await;
         let session = <Session as OptionalFromRequestParts<Arc<App>>>::from_request_parts(parts, app).await?;
         let guest = match session {
             None => None,
@@ -68,9 +68,9 @@ impl FromRequestParts<Arc<App>> for Visit {
 }
 
 /// Around every page: its headers, and words for people in the place of a problem for programs.
-pub(crate) async fn dress(request: Request, next: Next) -> Response {
+pub(crate) async fn dress(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let (texts, chosen) = language(&mut parts).await;
+    let (texts, chosen) = language(&mut parts, app.languages).await;
     let response = next.run(Request::from_parts(parts, body)).await;
     let visit = Visit { texts, guest: None, chosen };
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());

@@ -6,7 +6,7 @@ use super::*;
 
 impl Bench {
     /// A request with these headers.
-    async fn with_headers(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(super) async fn with_headers(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header("host", "photos.example");
         for (name, value) in headers.iter().chain([&("content-type", "application/json")]) {
             request = request.header(*name, *value);
