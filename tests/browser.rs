@@ -5,8 +5,12 @@
 //! server listens on 127.0.0.2; the test prints which. Screenshots go to `target/screenshots` for people to look at.
 
 mod apart;
+mod axe;
+mod camera;
 mod desk;
+mod many;
 mod phone;
+mod pictures;
 mod site;
 
 use std::time::Duration;

@@ -7,8 +7,9 @@ import { say, cameraTime } from "./say.js";
 const tile = document.getElementById("tile");
 const wide = matchMedia("(min-width: 40rem)");
 
-/** Screens above and below the one that is looked at whose tiles are kept. */
+/** Screens above and below the one that is looked at whose tiles are kept; none until the first pictures are there. */
 const AHEAD = 1;
+const FIRST = 1200;
 /** Screens before the end from which on more photos are asked for. */
 const SOON = 3;
 
@@ -77,7 +78,7 @@ export class Grid {
       if (sum * height + gaps < width && !last) continue;
       const fill = (width - gaps) / sum;
       // The last row keeps its height instead of filling the page.
-      const high = last ? Math.min(height, fill) : fill;
+      const high = last ? Math.min(wide.matches ? height : 1.5 * height, fill) : fill;
       rows.push({ start, end: at + 1, top, high });
       top += high + gap;
       [start, sum] = [at + 1, 0];
@@ -149,7 +150,12 @@ export class Grid {
     if (!this.rows.length || !this.list.clientWidth) return;
     const box = this.list.getBoundingClientRect();
     const screen = innerHeight;
-    const [from, to] = [-box.top - AHEAD * screen, -box.top + (1 + AHEAD) * screen];
+    if (!this.began) {
+      this.began = performance.now();
+      setTimeout(() => this.drawSoon(), FIRST);
+    }
+    const ahead = performance.now() - this.began < FIRST && !scrollY ? 0 : AHEAD;
+    const [from, to] = [-box.top - ahead * screen, -box.top + (1 + ahead) * screen];
     const [first, last] = [this.rowAt(from), this.rowAt(to)];
     const wanted = new Set();
     if (this.rows[last].top >= from) {

@@ -45,6 +45,11 @@ impl Apart {
         Self { name: None, host: Ipv4Addr::new(127, 0, 0, 2), guest: Ipv4Addr::LOCALHOST }
     }
 
+    /// On this machine, at an address that browsers trust as if it were https.
+    pub(super) fn not() -> Self {
+        Self { name: None, host: Ipv4Addr::LOCALHOST, guest: Ipv4Addr::LOCALHOST }
+    }
+
     /// Whether the browser is, for the network, on another machine.
     pub(super) fn is_another_machine(&self) -> bool {
         self.name.is_some()

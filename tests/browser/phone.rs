@@ -14,10 +14,11 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
 use super::apart::Apart;
-use super::{PATIENCE, css};
+use super::{PATIENCE, axe, css};
 
 /// The screens that people look at: name, width, height, pixels per CSS pixel, touch.
-const SCREENS: [(&str, u32, u32, u32, bool); 2] = [("360x640", 360, 640, 2, true), ("1440x900", 1440, 900, 1, false)];
+const SCREENS: [(&str, u32, u32, u32, bool); 3] =
+    [("360x640", 360, 640, 2, true), ("768x1024", 768, 1024, 1, true), ("1440x900", 1440, 900, 1, false)];
 
 /// What must hold on every page: nothing wider than the screen, everything to be touched large enough and with a name.
 const RULES: &str = r##"
@@ -25,7 +26,7 @@ const wrong = [];
 const page = document.documentElement;
 if (page.scrollWidth > innerWidth) wrong.push(`wider than the screen: ${page.scrollWidth}`);
 const open = document.querySelector("dialog[open]") || document;
-for (const e of open.querySelectorAll("a[href], button, input, label.button, label.consent")) {
+for (const e of open.querySelectorAll("a[href], button, input, select, summary, label.button, label.consent")) {
   const box = e.getBoundingClientRect();
   if (!box.width || e.matches(".skip, .hidden-input, p > a:not(.button), .consent input, .check input, .picks input") || getComputedStyle(e).visibility === "hidden") continue;
   if (box.width < 43.5 || box.height < 43.5) wrong.push(`too small to touch: ${e.outerHTML.slice(0, 90)} ${box.width}x${box.height}`);
@@ -55,12 +56,20 @@ pub(super) struct Phone {
     driver_url: String,
     http: reqwest::Client,
     shots: PathBuf,
+    downloads: PathBuf,
+    /// The accessibility rules, where they could be had.
+    axe: Option<String>,
     _profile: tempfile::TempDir,
 }
 
 impl Phone {
     /// Starts chromedriver where the browser is to be, and a browser of its own.
     pub(super) async fn start(apart: &Apart) -> anyhow::Result<Self> {
+        Self::start_with(apart, &[]).await
+    }
+
+    /// The same with more flags for the browser.
+    pub(super) async fn start_with(apart: &Apart, more: &[String]) -> anyhow::Result<Self> {
         let mut command = apart.command("chromedriver");
         // The driver is in the other network too and has to be reached from here.
         if apart.is_another_machine() {
@@ -81,21 +90,41 @@ impl Phone {
         let flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
             --disable-component-update --disable-sync --disable-dev-shm-usage --lang=en --accept-lang=en";
         arguments.extend(flags.split_whitespace().map(str::to_owned));
+        arguments.extend_from_slice(more);
         let capabilities = json!({
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
+            "timeouts": { "script": 300_000 },
         });
         let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(serde_json::from_value(capabilities)?)
             .connect(&driver_url)
             .await?;
-        let shots =
-            Path::new(env!("CARGO_BIN_EXE_e2e-server")).ancestors().nth(2).context("target")?.join("screenshots");
+        let target = Path::new(env!("CARGO_BIN_EXE_e2e-server")).ancestors().nth(2).context("target")?;
+        let shots = target.join("screenshots");
         std::fs::create_dir_all(&shots)?;
         let http = reqwest::Client::builder().no_proxy().build()?;
-        let phone = Self { client, driver, driver_url, http, shots, _profile: profile };
+        let downloads = profile.path().join("downloads");
+        std::fs::create_dir_all(&downloads)?;
+        let axe = axe::source(&target.join("axe"))?;
+        let phone = Self { client, driver, driver_url, http, shots, downloads, axe, _profile: profile };
         phone.screen(SCREENS[0], "light").await?;
+        let folder = json!({ "behavior": "allow", "downloadPath": phone.downloads });
+        phone.devtools("Browser.setDownloadBehavior", folder).await?;
         Ok(phone)
+    }
+
+    /// The bytes of a file that the page gave to be saved, once it is there.
+    pub(super) async fn saved(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        while tokio::time::Instant::now() < end {
+            if let Ok(bytes) = std::fs::read(self.downloads.join(name)) {
+                return Ok(bytes);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let there: Vec<_> = std::fs::read_dir(&self.downloads)?.flatten().map(|entry| entry.file_name()).collect();
+        bail!("{name} was not saved: {there:?}")
     }
 
     /// Closes browser and driver.
@@ -114,7 +143,7 @@ impl Phone {
     }
 
     /// A command of the Chrome DevTools protocol.
-    async fn devtools(&self, command: &str, parameters: Value) -> anyhow::Result<Value> {
+    pub(super) async fn devtools(&self, command: &str, parameters: Value) -> anyhow::Result<Value> {
         self.driver("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }
 
@@ -149,7 +178,23 @@ impl Phone {
     pub(super) async fn looks_right(&self, name: &str) -> anyhow::Result<()> {
         let wrong = self.js(RULES, vec![]).await?;
         ensure!(wrong == json!([]), "{name}: {wrong:#}");
-        self.shoot(name).await
+        self.shoot(name).await?;
+        for scheme in ["dark", "light"] {
+            self.screen(SCREENS[0], scheme).await?;
+            self.is_accessible(name, scheme).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing that axe-core calls serious or critical.
+    async fn is_accessible(&self, name: &str, scheme: &str) -> anyhow::Result<()> {
+        let Some(axe) = &self.axe else { return Ok(()) };
+        if self.js("return typeof axe", vec![]).await? != json!("object") {
+            self.js(axe, vec![]).await?;
+        }
+        let found = self.client.execute_async(axe::RUN, vec![]).await?;
+        ensure!(found == json!([]), "{name} ({scheme}), axe-core: {found:#}");
+        Ok(())
     }
 
     /// Nothing moved while the page was loading. Asked before the screen changes for screenshots.

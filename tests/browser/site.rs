@@ -45,6 +45,17 @@ impl Assets {
     }
 }
 
+/// Starts the real program; it, and the address that it answers at.
+async fn serve(arguments: &[String], listen: &str) -> anyhow::Result<(Child, String)> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_e2e-server"));
+    command.args(arguments).args(["--listen", listen]).env_remove("FINDME_MODELS");
+    let mut server = command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
+    let mut lines = BufReader::new(server.stdout.take().context("piped")?).lines();
+    let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??.context("the server said nothing")?;
+    let url = line.split_whitespace().last().context("an address")?.trim_end_matches('/').to_owned();
+    Ok((server, url))
+}
+
 /// A running server. It ends with the value.
 #[derive(Debug)]
 pub(super) struct Site {
@@ -55,8 +66,9 @@ pub(super) struct Site {
     pub(super) operator: String,
     /// Code of the event.
     pub(super) join: String,
-    _server: Child,
-    _data: tempfile::TempDir,
+    server: Child,
+    command: Vec<String>,
+    data: tempfile::TempDir,
 }
 
 impl Site {
@@ -77,19 +89,31 @@ impl Site {
         let (token, join) = (word("photographer")?, word("join")?);
         let operator =
             created.split_whitespace().find(|word| word.starts_with("fmo.")).context("shown once")?.to_owned();
-        let mut command = Command::new(program);
-        command.arg("--data").arg(data.path()).args(["--listen", &format!("{address}:0")]);
-        match models {
-            Some(models) => command.arg("--models").arg(models),
-            None => command.env_remove("FINDME_MODELS"),
-        };
-        let mut server = command.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()?;
-        let mut lines = BufReader::new(server.stdout.take().context("piped")?).lines();
-        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??.context("the server said nothing")?;
-        let url = line.split_whitespace().last().context("an address")?.trim_end_matches('/').to_owned();
+        let mut command = vec!["--data".to_owned(), data.path().display().to_string()];
+        if let Some(models) = models {
+            command.extend(["--models".to_owned(), models.display().to_string()]);
+        }
+        let (server, url) = serve(&command, &format!("{address}:0")).await?;
         // Already there when another test installed it.
         rustls::crypto::ring::default_provider().install_default().ok();
-        Ok(Self { url, token, operator, join, _server: server, _data: data })
+        Ok(Self { url, token, operator, join, server, command, data })
+    }
+
+    /// The data folder.
+    pub(super) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Ends the server: from then on nothing answers.
+    pub(super) async fn stop(&mut self) -> anyhow::Result<()> {
+        Ok(self.server.kill().await?)
+    }
+
+    /// Starts it again where it was.
+    pub(super) async fn go_on(&mut self) -> anyhow::Result<()> {
+        let address = self.url.trim_start_matches("http://").to_owned();
+        (self.server, self.url) = serve(&self.command, &address).await?;
+        Ok(())
     }
 
     /// The address of a page.

@@ -1,0 +1,211 @@
+//! Ten thousand photos in one gallery, and what a page weighs: the document stays small however far one scrolls, and the
+//! first view of a guest's page fits through a thin line. Times are printed, sizes are promises.
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Row};
+
+use super::apart::Apart;
+use super::phone::Phone;
+use super::site::{Assets, Site};
+use super::{PHOTOS, SELFIE};
+use crate::support::photos::small;
+
+const MANY: i64 = 10_000;
+
+/// A slow phone on 3G: milliseconds to and fro, bytes a second down and up, and so many times slower than this machine.
+const LATENCY_MS: u32 = 300;
+const DOWN: u32 = 200_000;
+const UP: u32 = 94_000;
+const SLOWER: u32 = 4;
+
+/// Puts rows and thumbnails into the data folder of a server that does not run.
+async fn fill(site: &Site) -> anyhow::Result<()> {
+    let mut catalog = SqliteConnectOptions::new().filename(site.data().join("findme.sqlite")).connect().await?;
+    sqlx::query(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+         INSERT INTO photos (event, id, name, accepted_at, digest, bytes, state, width, height, media, taken_at, index_runs)
+         SELECT (SELECT id FROM events), randomblob(16), 'DSC_' || i || '.JPG', 1780000000000 + i, randomblob(32), 8000000,
+                'indexed', CASE i % 5 WHEN 0 THEN 4024 ELSE 6048 END, CASE i % 5 WHEN 0 THEN 6048 ELSE 4024 END,
+                'image/jpeg', '2026-06-20T' || (10 + i % 12) || ':00:00', 1 FROM n",
+    )
+    .bind(MANY)
+    .execute(&mut catalog)
+    .await?;
+    let rows =
+        sqlx::query("SELECT lower(hex(event)) AS event, lower(hex(id)) AS id FROM photos").fetch_all(&mut catalog);
+    let thumb = small(1);
+    for row in rows.await? {
+        let folder = site.data().join("derived").join(row.try_get::<String, _>("event")?);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(format!("{}.thumb.jpg", row.try_get::<String, _>("id")?)), &thumb)?;
+    }
+    Ok(catalog.close().await?)
+}
+
+/// Scrolls to the end, a step each frame, as a thumb that flings on and on; tells frames, tiles and memory.
+const SCROLL: &str = r##"
+const done = arguments[arguments.length - 1];
+const frames = [];
+let [most, last, still] = [0, 0, 0];
+function step(now) {
+  if (last) frames.push(now - last);
+  last = now;
+  most = Math.max(most, document.querySelectorAll("#all li").length);
+  const before = scrollY;
+  scrollBy(0, 700);
+  still = scrollY === before ? still + 1 : 0;
+  if (still > 40 && document.querySelector("#more-part").hidden) return end();
+  requestAnimationFrame(step);
+}
+function end() {
+  frames.sort((a, b) => a - b);
+  const at = (share) => Math.round(frames[Math.floor((frames.length - 1) * share)] * 10) / 10;
+  const tiles = [...document.querySelectorAll("#all li")];
+  const lastTile = Math.max(...tiles.map((li) => Number(li.getAttribute("aria-posinset"))));
+  done({ frames: frames.length, p50: at(.5), p95: at(.95), p99: at(.99), max: at(1), long: frames.filter((f) => f > 50).length,
+    most, lastTile, of: tiles[0].getAttribute("aria-setsize"), nodes: document.querySelectorAll("*").length });
+}
+requestAnimationFrame(step);
+"##;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_photos_scroll_to_the_end() -> anyhow::Result<()> {
+    if Assets::find(true)?.is_none() {
+        return Ok(());
+    }
+    let apart = Apart::not();
+    let mut site = Site::start(&apart.address(), None).await?;
+    site.stop().await?;
+    fill(&site).await?;
+    site.go_on().await?;
+    let phone = Phone::start(&apart).await?;
+    let result = scroll(&phone, &site).await;
+    if result.is_err() {
+        phone.shoot("many-failure").await.ok();
+    }
+    phone.stop().await;
+    result
+}
+
+async fn heap(phone: &Phone) -> anyhow::Result<f64> {
+    phone.devtools("HeapProfiler.collectGarbage", json!({})).await?;
+    let used = phone.devtools("Runtime.getHeapUsage", json!({})).await?;
+    used["usedSize"].as_f64().context("a size")
+}
+
+async fn scroll(phone: &Phone, site: &Site) -> anyhow::Result<()> {
+    phone.go(&site.page(&format!("/e/{}", site.join))).await?;
+    phone.click("form[method=post] button").await?;
+    phone.until("return location.pathname === '/me'").await?;
+    phone.go(&site.page("/gallery")).await?;
+    phone.until("return document.querySelectorAll('#all li').length > 0").await?;
+    let before = heap(phone).await?;
+    let told = phone.client.execute_async(SCROLL, vec![]).await?;
+    let after = heap(phone).await?;
+    println!("10,000 photos scrolled at 360x640 (milliseconds a frame): {told}");
+    println!("script memory: {:.1} MB at the first screen, {:.1} MB at the end", before / 1e6, after / 1e6);
+    ensure!(told["lastTile"] == MANY && told["of"] == MANY.to_string(), "{told}");
+    ensure!(told["most"].as_u64().is_some_and(|most| most < 120), "tiles in the document at once: {told}");
+    ensure!(after - before < 20e6, "{before} to {after} bytes");
+    phone.stood_still().await?;
+    phone.looks_right("many-end").await?;
+    keys(phone).await?;
+    hours(phone).await
+}
+
+/// The keyboard reaches photos that are not drawn, and the order of the document is that of the photos.
+async fn keys(phone: &Phone) -> anyhow::Result<()> {
+    phone.js("scrollTo(0, 0)", vec![]).await?;
+    phone.until("return !!document.querySelector('#all li[aria-posinset=\"1\"]')").await?;
+    phone.js("document.querySelector('#all li[aria-posinset=\"1\"] a').focus()", vec![]).await?;
+    let here = "return document.activeElement.parentNode.getAttribute('aria-posinset')";
+    for (key, at) in [("ArrowRight", "2"), ("End", "10000"), ("Home", "1")] {
+        phone.js("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: arguments[0], bubbles: true }))", vec![json!(key)]).await?;
+        ensure!(phone.js(here, vec![]).await? == json!(at), "{key}");
+        let seen =
+            "const b = document.activeElement.getBoundingClientRect(); return b.top >= 0 && b.bottom <= innerHeight";
+        ensure!(phone.js(seen, vec![]).await? == json!(true), "{key}: not on the screen");
+    }
+    let order = "const at = [...document.querySelectorAll('#all li')].map((li) => Number(li.getAttribute('aria-posinset'))); \
+        return at.every((n, i) => i === 0 || n > at[i - 1])";
+    ensure!(phone.js(order, vec![]).await? == json!(true), "the order of the document");
+    Ok(())
+}
+
+/// Leafing by time, without a selfie.
+async fn hours(phone: &Phone) -> anyhow::Result<()> {
+    phone.until("return document.querySelectorAll('#when option[data-hour]').length === 12").await?;
+    let choose = "const s = document.querySelector('#when'); s.value = 'from=2026-06-20T13:00&to=2026-06-20T13:60'; \
+        s.dispatchEvent(new Event('change'))";
+    phone.js(choose, vec![]).await?;
+    let only = "const all = [...document.querySelectorAll('#all img')]; \
+        return all.length > 0 && all.every((img) => /01:00|13:00/.test(img.alt))";
+    phone.until(only).await?;
+    phone.looks_right("an-hour").await
+}
+
+/// Bytes as sent of everything but photos, of thumbnails, and when the first photo was painted.
+const WEIGHT: &str = r##"
+const done = arguments[arguments.length - 1];
+let painted = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (entry.element && entry.element.tagName === "IMG" && !painted) painted = entry.startTime;
+}).observe({ type: "largest-contentful-paint", buffered: true });
+setTimeout(() => {
+  const all = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
+  const photo = (e) => e.name.includes("/api/photo/");
+  const sum = (list) => list.reduce((bytes, e) => bytes + e.transferSize, 0);
+  const thumbs = all.filter(photo);
+  done({ page: sum(all.filter((e) => !photo(e))), thumbs: sum(thumbs), pictures: thumbs.length,
+    list: Math.min(...all.filter((e) => e.name.includes("-photos")).map((e) => e.responseEnd)),
+    firstThumb: Math.min(...thumbs.map((e) => e.responseEnd)), painted,
+    parts: all.filter((e) => !photo(e)).map((e) => [e.name.split("/").pop().slice(0, 30), e.transferSize, Math.round(e.responseEnd)]) });
+}, 1500);
+"##;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_view_fits_through_a_thin_line() -> anyhow::Result<()> {
+    let Some(assets) = Assets::find(true)? else { return Ok(()) };
+    let apart = Apart::not();
+    let site = Site::start(&apart.address(), Some(&assets.models)).await?;
+    for photo in PHOTOS {
+        site.upload(&assets.photos.join(photo)).await?;
+    }
+    site.indexed().await?;
+    let phone = Phone::start(&apart).await?;
+    let result = weigh(&phone, &site, &assets).await;
+    phone.stop().await;
+    result
+}
+
+async fn weigh(phone: &Phone, site: &Site, assets: &Assets) -> anyhow::Result<()> {
+    let line = json!({ "offline": false, "latency": LATENCY_MS, "downloadThroughput": DOWN, "uploadThroughput": UP });
+    phone.devtools("Network.enable", json!({})).await?;
+    phone.devtools("Network.emulateNetworkConditions", line).await?;
+    phone.devtools("Emulation.setCPUThrottlingRate", json!({ "rate": SLOWER })).await?;
+    let began = std::time::Instant::now();
+    phone.go(&site.page(&format!("/e/{}", site.join))).await?;
+    phone.click("form[method=post] button").await?;
+    phone.until("return location.pathname === '/me' && !!document.querySelector('#consent')").await?;
+    phone.click("#consent").await?;
+    phone.find("#picture").await?.send_keys(&assets.photo(SELFIE)).await?;
+    phone.until("return [...document.querySelectorAll('#you img')].some((i) => i.complete && i.naturalWidth)").await?;
+    println!(
+        "from the scanned link to the first own photo, without the person's time: {:.1} s",
+        began.elapsed().as_secs_f64()
+    );
+    // As somebody who comes for the first time meets it.
+    phone.devtools("Network.clearBrowserCache", json!({})).await?;
+    phone.js("return navigator.serviceWorker.getRegistrations().then((all) => Promise.all(all.map((r) => r.unregister())))", vec![]).await?;
+    phone.go("about:blank").await?;
+    phone.go(&site.page("/me")).await?;
+    phone.until("return [...document.querySelectorAll('#you img')].some((i) => i.complete && i.naturalWidth)").await?;
+    let told: Value = phone.client.execute_async(WEIGHT, vec![]).await?;
+    println!("first view over 3G ({LATENCY_MS} ms, {} kbit/s), processor {SLOWER} times slower: {told}", DOWN / 125);
+    let bytes = |of: &str| told[of].as_f64().unwrap_or(f64::MAX);
+    ensure!(bytes("page") <= 60e3, "the page before photos: {told}");
+    ensure!(bytes("page") + bytes("thumbs") <= 150e3, "with the first screen of thumbnails: {told}");
+    phone.stood_still().await
+}
