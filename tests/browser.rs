@@ -91,6 +91,7 @@ async fn join(phone: &Phone, site: &Site) -> anyhow::Result<()> {
 
 /// No picture without the tick; the question which face; the answer.
 async fn selfie(phone: &Phone, assets: &Assets) -> anyhow::Result<()> {
+    phone.ready().await?;
     phone.looks_right("selfie").await?;
     phone.find("#camera").await?.send_keys(&assets.photo(SELFIE)).await?;
     phone.until("return !document.querySelector('#selfie-problem').hidden").await?;
@@ -127,6 +128,7 @@ async fn look(phone: &Phone, site: &Site, assets: &Assets) -> anyhow::Result<()>
     phone.stood_still().await?;
     phone.looks_right("found").await?;
 
+    phone.ready().await?;
     site.upload(&assets.photos.join(LATER)).await?;
     phone.until(&format!("return document.querySelectorAll('#you li').length === {}", MINE.len() + 1)).await?;
     let said = phone.text("#found-count").await?;
@@ -185,6 +187,7 @@ async fn gallery(phone: &Phone, site: &Site) -> anyhow::Result<()> {
     let all = PHOTOS.len() + 1;
     phone.until(&format!("return document.querySelectorAll('#all li').length === {all}")).await?;
     phone.until("return [...document.querySelectorAll('#all img')].some((i) => i.complete && i.naturalWidth)").await?;
+    phone.ready().await?;
     phone.stood_still().await?;
     phone.looks_right("gallery").await?;
     phone.click("#all li:last-child a").await?;
@@ -206,6 +209,7 @@ async fn gallery(phone: &Phone, site: &Site) -> anyhow::Result<()> {
 /// «Never match me»: a tick and a selfie; then not even the same face finds anything, until it is lifted.
 async fn never(phone: &Phone, site: &Site, assets: &Assets) -> anyhow::Result<()> {
     phone.go(&site.page("/me")).await?;
+    phone.ready().await?;
     phone.click("#never-open").await?;
     phone.looks_right("never").await?;
     phone.click("#never-consent").await?;

@@ -1,15 +1,14 @@
 // The photos of the event, newest first, all or of an hour or with a star: pages are loaded as one scrolls, new photos wait
-// for a tap where one has scrolled.
+// for a tap where one has scrolled. Only what shows them is loaded first.
 
 import { allPhotos, keepLooking, times } from "./api.js";
-import "./expiry.js";
-import { Grid } from "./grid.js";
-import { count, hour, say } from "./say.js";
-import { Viewer } from "./viewer.js";
+import { Grid, whenSeen } from "./grid.js";
+import { count, hour, say, tell } from "./say.js";
 
 const part = (id) => document.getElementById(id);
-const viewer = new Viewer(part("viewer"));
-const grid = new Grid(part("all"), (list, id) => viewer.open(list, id));
+let viewer = null;
+// A tap that comes before the viewer is there opens the photo as a link does.
+const grid = new Grid(part("all"), (list, id) => Boolean(viewer) && viewer.open(list, id));
 
 let narrow = "";
 let etag = null;
@@ -31,7 +30,7 @@ function show(photos) {
   grid.set(photos);
   part("nothing").hidden = photos.length > 0;
   part("more-part").hidden = !next;
-  viewer.refresh();
+  if (viewer) viewer.refresh();
 }
 
 /** Puts the newest page in the place of the same stretch of what is shown: new photos come, those taken down go. */
@@ -88,10 +87,7 @@ part("newer").addEventListener("click", () => {
   if (waiting) prepend(waiting);
   scrollTo(0, 0);
 });
-const lookNow = keepLooking(look, ["indexed", "removed"], (offline) => {
-  part("connection").hidden = !offline;
-  part("connection").textContent = offline ? say("offline") : "";
-});
+const lookNow = keepLooking(look, ["indexed", "removed"], (offline) => tell("connection", offline ? say("offline") : ""));
 
 /** The hours to choose from; asked for when somebody reaches for them. */
 async function fillHours() {
@@ -116,5 +112,12 @@ part("when").addEventListener("change", () => {
   scrollTo(0, 0);
   lookNow();
 });
-setTimeout(fillHours, 1500);
 part("when").addEventListener("focus", fillHours);
+
+// The line is the photos' first.
+whenSeen(grid).then(async () => {
+  const [module] = await Promise.all([import("./viewer.js"), import("./expiry.js"), import("./shell.js")]);
+  viewer = new module.Viewer(part("viewer"));
+  document.documentElement.dataset.ready = "";
+  fillHours();
+});

@@ -10,6 +10,8 @@ const wide = matchMedia("(min-width: 40rem)");
 /** Screens above and below the one that is looked at whose tiles are kept; none until the first pictures are there. */
 const AHEAD = 1;
 const FIRST = 1200;
+/** Milliseconds after which what else there is need not wait for the first picture. */
+const PATIENCE = 2500;
 /** Screens before the end from which on more photos are asked for. */
 const SOON = 3;
 
@@ -22,6 +24,14 @@ export function describe(photo) {
 
 /** Width by height as it is shown: very wide and very tall ones would make rows that nobody can use. */
 const ratioOf = (photo) => Math.min(3, Math.max(0.5, (photo.width || 3) / (photo.height || 2)));
+
+/** Resolves when the first picture of a grid is there, or it is clear that none will be soon. */
+export function whenSeen(grid) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, PATIENCE);
+    grid.list.addEventListener("load", () => setTimeout(resolve), { capture: true, once: true });
+  });
+}
 
 export class Grid {
   /**
@@ -84,7 +94,9 @@ export class Grid {
       [start, sum] = [at + 1, 0];
     }
     this.rows = rows;
-    this.list.style.height = `${Math.max(0, top - gap)}px`;
+    // Room for those that are not loaded yet: what follows the grid must not be pushed along while one reads on.
+    const all = Math.max(this.total, photos.length) / Math.max(1, photos.length);
+    this.list.style.height = `${Math.max(0, Math.round((top - gap) * all))}px`;
     const index = new Map(photos.map((photo, at) => [photo.id, at]));
     for (const [id, li] of this.tiles) {
       li.at = index.get(id);
@@ -268,6 +280,9 @@ export class Grid {
     const img = link.firstElementChild;
     img.alt = describe(photo);
     img.addEventListener("error", () => li.classList.add("broken"));
+    // The first screen's are wanted at once.
+    if (at < 8) img.loading = "eager";
+    if (at < 8) img.fetchPriority = "high";
     img.src = thumb(photo);
     li.classList.toggle("starred", Boolean(photo.featured));
     // Without a dialog element (old phones) the link itself shows the photo.

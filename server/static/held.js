@@ -2,17 +2,14 @@
 
 import { endLink, erase, held, makeLink } from "./api.js";
 import { sure } from "./ask.js";
-import { locale, moment, say } from "./say.js";
+import { locale, moment, say, tell } from "./say.js";
 import { hand } from "./zip.js";
 
 const part = (id) => document.getElementById(id);
 const number = (n) => n.toLocaleString(locale);
 
 /** Says what went wrong beside the buttons that were pressed; nothing when there is no text. */
-export function warn(text) {
-  part("yours-problem").textContent = text;
-  part("yours-problem").hidden = !text;
-}
+const warn = (text) => tell("yours-problem", text);
 
 /** Fills a description list with [term, values] pairs. */
 function describe(list, pairs) {

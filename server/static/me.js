@@ -1,29 +1,23 @@
-// The guest's own page: selfie, then the photos that were found, kept up to date while the page is looked at.
+// The guest's own page: the photos that were found, kept up to date while the page is looked at. Only what shows them is
+// loaded first; what one does with them comes a moment later, see mine.js.
 
 import { keepLooking, myPhotos, sayMine } from "./api.js";
-import "./expiry.js";
-import { Grid, describe as called } from "./grid.js";
-import { warn, yourData } from "./held.js";
-import { neverForm } from "./never.js";
-import { count, say } from "./say.js";
-import { selfieForm } from "./selfie.js";
-import { Viewer } from "./viewer.js";
-import { saveAll } from "./zip.js";
+import { Grid, describe, whenSeen } from "./grid.js";
+import { count, say, tell } from "./say.js";
 
 const part = (id) => document.getElementById(id);
 
 // Where nobody is looked for by face, the page has none of these.
 if (part("selfie")) start();
+else import("./shell.js");
 
 function start() {
-  const viewer = new Viewer(part("viewer"));
-  const open = (grid, id) => viewer.open(grid, id);
+  let viewer = null;
+  // A tap that comes before the rest is there opens the photo as a link does.
+  const open = (grid, id) => Boolean(viewer) && viewer.open(grid, id);
   const [you, maybe] = [new Grid(part("you"), open), new Grid(part("maybe"), open, verdict)];
-  const form = selfieForm(found, () => enrolled(true));
-  const data = yourData(gone);
   let etag = null;
   let first = true;
-  saveAll();
 
   /** Shows what there is for somebody who is, or is not, enrolled. */
   function enrolled(is) {
@@ -43,7 +37,7 @@ function start() {
     const said = mine.length ? [count("photos", mine.length)] : [];
     if (fresh && !first) said.push(count("arrived", fresh));
     part("found-count").textContent = said.join(" · ");
-    viewer.refresh();
+    if (viewer) viewer.refresh();
   }
 
   /** «Me» and «not me» on a photo: where it goes from here. */
@@ -54,12 +48,12 @@ function start() {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = say(key);
-      button.setAttribute("aria-label", `${say(key)}: ${called(photo)}`);
+      button.setAttribute("aria-label", `${say(key)}: ${describe(photo)}`);
       button.addEventListener("click", async () => {
         for (const each of box.children) each.disabled = true;
         const answer = await sayMine(photo, mine);
         for (const each of box.children) each.disabled = false;
-        warn(answer.code === "ok" ? "" : say(answer.code === "offline" ? "offline" : "failed"));
+        tell("yours-problem", answer.code === "ok" ? "" : say(answer.code === "offline" ? "offline" : "failed"));
         part("maybe-title").focus({ preventScroll: true });
         lookNow();
       });
@@ -79,51 +73,19 @@ function start() {
     return answer.code;
   }
 
-  const lookNow = keepLooking(look, ["you", "maybe", "removed"], (offline) => {
-    part("connection").hidden = !offline;
-    part("connection").textContent = offline ? say("offline") : "";
-  });
+  const lookNow = keepLooking(look, ["you", "maybe", "removed"], (offline) => tell("connection", offline ? say("offline") : ""));
 
   /** What was shown is of another picture, or of nobody any more. */
   function forget() {
     etag = null;
     first = true;
-    data.hide();
   }
 
-  function found() {
-    forget();
-    part("receipt").hidden = true;
-    enrolled(true);
-    scrollTo(0, 0);
-    part("found-title").focus({ preventScroll: true });
-    lookNow();
-  }
-
-  function gone() {
-    showPhotos([]);
-    forget();
-    enrolled(false);
-    form.ask(false);
-  }
-
-  neverForm(() => {
-    showPhotos([]);
-    forget();
-    enrolled(false);
-  });
-
-  function askAgain(person) {
-    part("found").hidden = true;
-    form.ask(true, person);
-    scrollTo(0, 0);
-    part("consent").focus({ preventScroll: true });
-  }
-
-  part("new-selfie").addEventListener("click", () => askAgain(0));
-  part("add-person").addEventListener("click", async () => {
-    const person = await form.nextPerson();
-    warn(person === null ? say("people-full") : "");
-    if (person !== null) askAgain(person);
-  });
+  const rest = async () => {
+    const { wire } = await import("./mine.js");
+    viewer = wire({ enrolled, showPhotos, forget, lookNow });
+  };
+  // The line is the photos' first.
+  if (part("found").hidden) rest();
+  else whenSeen(you).then(rest);
 }

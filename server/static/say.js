@@ -20,6 +20,13 @@ export function count(key, n) {
   return say(form in texts ? form : `${key}-other`, { n: n.toLocaleString(locale) });
 }
 
+/** Says something in a place of the page that is hidden while there is nothing to say. */
+export function tell(id, text) {
+  const place = document.getElementById(id);
+  place.textContent = text;
+  place.hidden = !text;
+}
+
 /** A moment (RFC 3339) on the reader's own clock. */
 export function moment(text) {
   return new Date(text).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use image::imageops::FilterType;
-use image::{Rgb, RgbImage};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::apart::Apart;
@@ -29,23 +29,32 @@ enum View {
     Near,
 }
 
+/// Draws a photo as the camera is to see it; the browser does it, which knows every format.
+const DRAW: &str = r##"
+const [bytes, width, height, share, light, done] = arguments;
+(async () => {
+  const photo = await createImageBitmap(new Blob([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))]));
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "#969696";
+  pen.fillRect(0, 0, width, height);
+  const scale = share * Math.min(width / photo.width, height / photo.height);
+  const [w, h] = [photo.width * scale, photo.height * scale];
+  pen.drawImage(photo, (width - w) / 2, (height - h) / 2, w, h);
+  pen.fillStyle = `rgba(0, 0, 0, ${1 - light})`;
+  pen.fillRect(0, 0, width, height);
+  done(canvas.toDataURL("image/jpeg", 0.9).split(",")[1]);
+})().catch((error) => done(String(error)));
+"##;
+
 /// Has the camera see a photo: a film of one picture, as Chromium plays it.
-fn show(film: &Path, photo: &Path, view: View) -> anyhow::Result<()> {
-    let photo = image::open(photo).with_context(|| photo.display().to_string())?.to_rgb8();
-    let (width, height) = FRAME;
+async fn show(phone: &Phone, film: &Path, photo: &Path, view: View) -> anyhow::Result<()> {
+    let bytes = STANDARD.encode(std::fs::read(photo).with_context(|| photo.display().to_string())?);
     let share = if matches!(view, View::Far) { 0.3 } else { 1.0 };
-    let scale =
-        (f64::from(width) / f64::from(photo.width())).min(f64::from(height) / f64::from(photo.height())) * share;
-    let (across, high) = ((f64::from(photo.width()) * scale) as u32, (f64::from(photo.height()) * scale) as u32);
-    let small = image::imageops::resize(&photo, across.max(1), high.max(1), FilterType::Triangle);
-    let mut frame = RgbImage::from_pixel(width, height, Rgb([150, 150, 150]));
-    image::imageops::overlay(&mut frame, &small, i64::from((width - across) / 2), i64::from((height - high) / 2));
-    if matches!(view, View::Dark) {
-        frame.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|value| value / 12));
-    }
-    let mut jpeg = Vec::new();
-    let encoder = jpeg_encoder::Encoder::new(&mut jpeg, 90);
-    encoder.encode(frame.as_raw(), width as u16, height as u16, jpeg_encoder::ColorType::Rgb)?;
+    let light = if matches!(view, View::Dark) { 0.08 } else { 1.0 };
+    let arguments = vec![json!(bytes), json!(FRAME.0), json!(FRAME.1), json!(share), json!(light)];
+    let drawn = phone.client.execute_async(DRAW, arguments).await?;
+    let jpeg = STANDARD.decode(drawn.as_str().context("a picture")?).with_context(|| drawn.to_string())?;
     // Put in place at once: the camera may be playing the old one.
     let fresh = film.with_extension("fresh");
     std::fs::write(&fresh, jpeg.repeat(10))?;
@@ -63,7 +72,6 @@ async fn a_guest_uses_the_live_camera_and_comes_back() -> anyhow::Result<()> {
     site.indexed().await?;
     let folder = tempfile::tempdir()?;
     let film = folder.path().join("camera.mjpeg");
-    show(&film, &assets.photos.join(SELFIE), View::Dark)?;
     let flags = ["--use-fake-ui-for-media-stream".to_owned(), "--use-fake-device-for-media-stream".to_owned()];
     let played = format!("--use-file-for-fake-video-capture={}", film.display());
     let phone = Phone::start_with(&apart, &[&flags[..], &[played]].concat()).await?;
@@ -100,13 +108,14 @@ async fn camera(phone: &Phone, assets: &Assets, film: &Path) -> anyhow::Result<(
     let open = "return document.querySelector('#camera-dialog').open";
     let off =
         "return !document.querySelector('#camera-dialog').open && !document.querySelector('#camera-video').srcObject";
+    phone.ready().await?;
     phone.click("label[for=camera]").await?;
     phone.until("return !document.querySelector('#selfie-problem').hidden").await?;
     ensure!(phone.js(open, vec![]).await? == json!(false), "no camera before the tick");
     phone.click("#consent").await?;
     let views = [(SELFIE, View::Dark, "dark"), (SELFIE, View::Far, "far"), (SELFIE, View::Near, "good")];
     for (photo, view, key) in views {
-        show(film, &assets.photos.join(photo), view)?;
+        show(phone, film, &assets.photos.join(photo), view).await?;
         phone.click("label[for=camera]").await?;
         phone.until(open).await?;
         hint(phone, key).await?;
@@ -116,7 +125,7 @@ async fn camera(phone: &Phone, assets: &Assets, film: &Path) -> anyhow::Result<(
     }
     let held = phone.fetch("GET", "/api/me").await?;
     ensure!(held["enrolments"] == 0, "looking keeps nothing: {held}");
-    show(film, &assets.photos.join(TWO_PEOPLE), View::Near)?;
+    show(phone, film, &assets.photos.join(TWO_PEOPLE), View::Near).await?;
     phone.click("label[for=camera]").await?;
     phone.until(open).await?;
     hint(phone, "two").await?;
@@ -214,6 +223,7 @@ async fn offline(phone: &Phone, site: &mut Site, assets: &Assets) -> anyhow::Res
 
 /// Erased, with a receipt to keep; the link leads nowhere any more.
 async fn erased(phone: &Phone, site: &Site, link: &str) -> anyhow::Result<()> {
+    phone.ready().await?;
     phone.click("#erase").await?;
     phone.click("#erase-dialog [value=yes]").await?;
     phone.until("return !document.querySelector('#receipt').hidden").await?;

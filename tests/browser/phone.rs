@@ -178,6 +178,10 @@ impl Phone {
     pub(super) async fn looks_right(&self, name: &str) -> anyhow::Result<()> {
         let wrong = self.js(RULES, vec![]).await?;
         ensure!(wrong == json!([]), "{name}: {wrong:#}");
+        // As wide as a large screen at four times its size.
+        self.screen(("320x640", 320, 640, 2, true), "light").await?;
+        let across = self.js("return document.documentElement.scrollWidth", vec![]).await?;
+        ensure!(across.as_u64().is_some_and(|across| across <= 320), "{name} at 320 pixels: {across} wide");
         self.shoot(name).await?;
         for scheme in ["dark", "light"] {
             self.screen(SCREENS[0], scheme).await?;
@@ -218,6 +222,11 @@ impl Phone {
         let log = self.driver("se/log", json!({ "type": "browser" })).await?.to_string();
         ensure!(log.contains("Content Security Policy"), "a violation shows in the log: {log}");
         Ok(())
+    }
+
+    /// Waits until what one does on a page is there: it comes after what one sees.
+    pub(super) async fn ready(&self) -> anyhow::Result<()> {
+        self.until("return 'ready' in document.documentElement.dataset").await
     }
 
     pub(super) async fn go(&self, url: &str) -> anyhow::Result<()> {

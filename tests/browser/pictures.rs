@@ -133,6 +133,7 @@ async fn walk(phone: &Phone, site: &Site) -> anyhow::Result<()> {
     phone.until(&format!("return document.querySelector('#count').textContent === '{SCENES} photos'")).await?;
     keep(phone, "gallery", SMALL, "dark").await?;
     keep(phone, "gallery-wide", LARGE, "light").await?;
+    phone.ready().await?;
     phone.click("#all li:nth-child(3) a").await?;
     phone.until("return !!document.querySelector('.viewer .large.there')").await?;
     keep(phone, "full-screen", SMALL, "dark").await?;

@@ -42,6 +42,7 @@ static ASSETS: &[Asset] = assets! {
     "grid.js": SCRIPT,
     "held.js": SCRIPT,
     "me.js": SCRIPT,
+    "mine.js": SCRIPT,
     "never.js": SCRIPT,
     "offline.js": SCRIPT,
     "picture.js": SCRIPT,
