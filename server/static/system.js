@@ -7,6 +7,8 @@ const part = (id) => document.getElementById(id);
 const number = (n) => n.toLocaleString(locale);
 const percent = (share) => (share === null ? "–" : share.toLocaleString(locale, { style: "percent", maximumFractionDigits: 1 }));
 
+const likeness = (cosine) => (cosine === null ? "–" : cosine.toLocaleString(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 }));
+
 /** Bytes for people. */
 function size(bytes) {
   const [unit, by] = bytes < 1e6 ? ["kB", 1e3] : bytes < 1e9 ? ["MB", 1e6] : ["GB", 1e9];
@@ -40,11 +42,11 @@ function show(body) {
   const { faces, accuracy } = body;
   facts(part("models"), [
     ["faces-state", faces.problem || say(`faces-${faces.state}`)],
-    ["pack", faces.pack],
-    ["licence", faces.licence],
+    ["pack", faces.pack || "–"],
+    ["licence", faces.licence || "–"],
     ["engine", faces.engine || "–"],
-    ["you-from", faces.you_from.toLocaleString(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 })],
-    ["maybe-from", faces.maybe_floor.toLocaleString(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 })],
+    ["you-from", likeness(faces.you_from)],
+    ["maybe-from", likeness(faces.maybe_floor)],
     ["version", body.version],
   ]);
   part("unmeasured").hidden = accuracy !== null;

@@ -60,16 +60,16 @@ pub struct FaceFacts {
     /// Why not, with the way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// The face pack.
-    pub pack: String,
+    /// The face pack; null where a service elsewhere finds faces.
+    pub pack: Option<String>,
     /// Under which licences its models are.
-    pub licence: String,
+    pub licence: Option<String>,
     /// What runs its networks; null while they are not loaded.
     pub engine: Option<String>,
     /// Cosine from which a photo is shown as «you».
-    pub you_from: f32,
+    pub you_from: Option<f32>,
     /// Cosine below which «maybe you?» never reaches.
-    pub maybe_floor: f32,
+    pub maybe_floor: Option<f32>,
 }
 
 /// What `evaluate` measured. Shares are 0 to 1, null where there was nothing to share.

@@ -37,18 +37,19 @@ pub(crate) async fn system(State(app): State<Arc<App>>, _: Operator) -> ApiResul
 
 fn faces(state: &FaceState) -> FaceFacts {
     let (word, problem, engine, pack) = match state {
-        FaceState::Ready(engine, pack) => (FaceSearch::Ready, None, Some(engine.runtime().to_owned()), *pack),
-        FaceState::Waiting(problem) => (FaceSearch::Waiting, Some(problem.clone()), None, default_pack()),
-        FaceState::Off => (FaceSearch::Off, None, None, default_pack()),
+        FaceState::Ready(engine, pack) => (FaceSearch::Ready, None, Some(engine.runtime().to_owned()), Some(*pack)),
+        FaceState::Remote(_) => (FaceSearch::Ready, None, Some("rekognition".to_owned()), None),
+        FaceState::Waiting(problem) => (FaceSearch::Waiting, Some(problem.clone()), None, Some(default_pack())),
+        FaceState::Off => (FaceSearch::Off, None, None, Some(default_pack())),
     };
     FaceFacts {
         state: word,
         problem,
-        pack: pack.name.clone(),
-        licence: pack.licence.clone(),
+        pack: pack.map(|pack| pack.name.clone()),
+        licence: pack.map(|pack| pack.licence.clone()),
         engine,
-        you_from: pack.thresholds.you.get(),
-        maybe_floor: pack.thresholds.maybe_floor.get(),
+        you_from: pack.map(|pack| pack.thresholds.you.get()),
+        maybe_floor: pack.map(|pack| pack.thresholds.maybe_floor.get()),
     }
 }
 
