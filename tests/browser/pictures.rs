@@ -110,8 +110,9 @@ async fn pictures_of_our_pages_over_drawn_scenes() -> anyhow::Result<()> {
     let site = Site::start(&apart.address(), Some(&assets.models)).await?;
     for number in 0..SCENES {
         site.send(&format!("DSC_{:04}.JPG", 4100 + number), scene(number)?, "").await?;
+        // One by one, as a photographer takes them: the board tells how long each took.
+        site.indexed().await?;
     }
-    site.indexed().await?;
     let phone = Phone::start(&apart).await?;
     let result = walk(&phone, &site).await;
     if result.is_err() {

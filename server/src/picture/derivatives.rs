@@ -13,7 +13,7 @@ pub const THUMB_SIDE: u32 = 480;
 
 const PREVIEW_QUALITY: u8 = 85;
 /// Six of them are a phone's first screen, which has to come through a thin line.
-const THUMB_QUALITY: u8 = 64;
+const THUMB_QUALITY: u8 = 60;
 
 /// The pictures that galleries show, as JPEG, upright, without any metadata.
 #[derive(Debug, Clone)]

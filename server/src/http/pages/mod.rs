@@ -15,15 +15,15 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
-use findme_common::JoinCode;
 use findme_common::protocol::{Code, SuppressionState};
+use findme_common::{JoinCode, PhotoId};
 use serde::Deserialize;
 
 use super::App;
 use super::client::{Client, same_origin};
 use super::guests;
 use super::problem::{ApiError, ApiResult};
-use crate::catalog::Event;
+use crate::catalog::{Event, Guest, PhotoFilter};
 use crate::clock::rfc3339;
 use crate::matching::FaceState;
 pub(crate) use texts::Languages;
@@ -95,6 +95,8 @@ struct Me {
     gallery_open: bool,
     /// When the server deletes the event by itself, RFC 3339.
     until: Option<String>,
+    /// The photos that will be seen first: their pictures are asked for before any module has run.
+    first: Vec<PhotoId>,
 }
 
 #[derive(Debug, Template)]
@@ -104,6 +106,20 @@ struct Gallery {
     t: &'static Texts,
     /// When the server deletes the event by itself, RFC 3339.
     until: Option<String>,
+    /// As on the guest's own page.
+    first: Vec<PhotoId>,
+}
+
+/// Photos whose pictures a page asks for at once: two rows of a phone.
+const FIRST: usize = 4;
+
+/// The newest photos of a guest, those that are surely theirs.
+async fn newest_of(app: &App, guest: &Guest) -> Result<Vec<PhotoId>, ApiError> {
+    let found = app.matching.find_guest(guest.event, guest.id).await?;
+    let ids: Vec<PhotoId> = found.you.iter().map(|found| found.photo).collect();
+    let mut shown = app.catalog.shown_photos(guest.event, &ids).await?;
+    shown.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+    Ok(shown.into_iter().take(FIRST).map(|(_, item)| item.id).collect())
 }
 
 #[derive(Debug, Template)]
@@ -267,7 +283,9 @@ async fn me(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
     let never = app.catalog.suppression_of(guest.id).await?;
     let (frame, gallery_open) = (Frame::new(&visit, Tab::Mine), event.gallery_open);
     let until = event.photos_until.map(rfc3339);
-    show(StatusCode::OK, &Me { frame, t: visit.texts, search, enrolled, never, gallery_open, until })
+    // A hint alone: when it cannot be had the page says itself what is wrong.
+    let first = if enrolled { newest_of(&app, &guest).await.unwrap_or_default() } else { Vec::new() };
+    show(StatusCode::OK, &Me { frame, t: visit.texts, search, enrolled, never, gallery_open, until, first })
 }
 
 /// `GET /back#…`: a guest who comes by their link. The page itself knows nothing of it.
@@ -283,13 +301,15 @@ async fn offline(visit: Visit) -> ApiResult {
 }
 
 /// `GET /gallery`: all photos of the event.
-async fn gallery(visit: Visit) -> ApiResult {
+async fn gallery(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
     let Some((_, event)) = &visit.guest else { return not_joined(&visit) };
     if !event.gallery_open {
         return Ok(message(&visit, StatusCode::FORBIDDEN, Saying::GalleryClosed));
     }
     let until = event.photos_until.map(rfc3339);
-    show(StatusCode::OK, &Gallery { frame: Frame::new(&visit, Tab::All), t: visit.texts, until })
+    let newest = app.catalog.photos(event.id, PhotoFilter::Shown, None, FIRST as u32).await?.photos;
+    let first = newest.into_iter().map(|photo| photo.id).collect();
+    show(StatusCode::OK, &Gallery { frame: Frame::new(&visit, Tab::All), t: visit.texts, until, first })
 }
 
 /// `GET /privacy`: what is done with whom, as this server and the visitor's event are set up.
