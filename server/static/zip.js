@@ -35,7 +35,7 @@ export function saveAll() {
     if (!response.ok) throw new Error(response.status);
     const all = Number(response.headers.get("content-length"));
     if (!all || all > MOST) return null;
-    const named = /filename="([^"]*)"/.exec(response.headers.get("content-disposition") || "");
+    const named = /filename\*=UTF-8''([^;]+)/i.exec(response.headers.get("content-disposition") || "");
     const reader = response.body.getReader();
     const pieces = [];
     let [have, told] = [0, 0];
@@ -50,7 +50,7 @@ export function saveAll() {
       if (have - told > all / 10) told = have;
     }
     if (have !== all) throw new Error("cut off");
-    hand(new Blob(pieces, { type: "application/zip" }), (named && named[1]) || "photos.zip");
+    hand(new Blob(pieces, { type: "application/zip" }), named ? decodeURIComponent(named[1]) : "photos.zip");
     return all;
   }
 

@@ -158,11 +158,7 @@ async fn saving(phone: &Phone) -> anyhow::Result<()> {
     phone.until("return document.querySelector('#zip-said').textContent.startsWith('Saved')").await?;
     phone.looks_right("saved").await?;
     let name = phone.js("return document.querySelector('.event').textContent", vec![]).await?;
-    let file = format!("{}.zip", name.as_str().context("a name")?);
-    let bytes = match phone.saved(&file).await {
-        Ok(bytes) => bytes,
-        Err(_) => phone.saved("photos.zip").await?,
-    };
+    let bytes = phone.saved(&format!("{}.zip", name.as_str().context("a name")?)).await?;
     // The end of an archive tells how many files it has.
     let end = bytes.len().checked_sub(22).context("an archive")?;
     ensure!(bytes[end..end + 4] == *b"PK\x05\x06" && json!(bytes[end + 10]) == shown, "{:?}", &bytes[end..]);
