@@ -25,6 +25,8 @@
 //! | `backup` | a backup while photos come in, brought back; what `support` says |
 //! | `sync_order` | bytes, name and row are synced in this order before the answer, by the system calls |
 //! | `erasure` | what is erased is in no file any more: by the guest, by «never match me», with its event, when its time has come |
+//! | `people` | an event's faces in groups, for its operator; hiding somebody everywhere |
+//! | `packs` | another face pack: guests are found while it changes |
 //! | `venue` | `--serve`: everything in one process, for guests too |
 //! | `accuracy` | who is found, on an event whose truth is known |
 //! | `rekognition` | faces found by Rekognition, against a stand-in of the service (cargo feature `rekognition`) |
@@ -47,6 +49,8 @@ mod limits;
 mod line;
 mod live;
 mod odd_files;
+mod packs;
+mod people;
 mod previews;
 mod protocol;
 #[cfg(feature = "rekognition")]

@@ -6,6 +6,7 @@ mod attention;
 mod board;
 mod guests;
 mod live;
+mod people;
 mod photos;
 mod problem;
 mod system;
@@ -22,6 +23,7 @@ pub use guests::{
     SuppressionState, Verdict,
 };
 pub use live::{LiveEvent, LiveKind, live_event};
+pub use people::{HidePerson, People, Person, PersonHidden};
 pub use photos::{
     Band, Changed, Counts, Kind, Name, NameList, PhotoItem, PhotoList, PhotoSelection, PhotoState, Visibility,
 };

@@ -139,6 +139,34 @@ impl RuntimeArg {
     }
 }
 
+/// Which models find and compare faces.
+#[derive(Debug, Args)]
+struct PackArg {
+    /// Face pack: one that `models list` names, or a file that describes another as `models.toml` does [default: the
+    /// default pack]. Photos are indexed again in the background; until then, and for guests who enrolled before, the
+    /// faces of the earlier pack serve.
+    #[arg(long, env = "FINDME_PACK", value_name = "NAME|FILE")]
+    pack: Option<String>,
+    /// You state that your use is not commercial, for a pack whose licence asks for that.
+    #[arg(long, env = "FINDME_ACCEPT_NON_COMMERCIAL")]
+    accept_non_commercial: bool,
+}
+
+impl PackArg {
+    /// The pack, with a word about its licence where that is narrow.
+    ///
+    /// # Errors
+    /// When it cannot be chosen.
+    fn choose(&self) -> Result<&'static crate::face::Pack, crate::face::PackError> {
+        let Some(choice) = &self.pack else { return Ok(crate::face::default_pack()) };
+        let pack = crate::face::chosen(choice, self.accept_non_commercial)?;
+        if pack.non_commercial {
+            tracing::warn!("{} is not for commercial use: {}", pack.name, pack.licence);
+        }
+        Ok(pack)
+    }
+}
+
 /// The program: reads the command line, does it, reports one clear line when it cannot.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::face::{Pack, default_pack};
 use crate::http::{Network, TlsFiles};
 use crate::limits::Limits;
 use crate::remote::RemoteTerms;
@@ -22,6 +23,8 @@ pub struct Config {
     pub models: Option<PathBuf>,
     /// How faces are found.
     pub faces: Faces,
+    /// The face pack that is used on this machine.
+    pub pack: &'static Pack,
     /// Library file of onnxruntime, to run the models on; `None`: rten, which is built in.
     pub onnxruntime: Option<PathBuf>,
     /// How a face service elsewhere is used.
@@ -48,6 +51,7 @@ impl Config {
             contact: None,
             models: None,
             faces: Faces::default(),
+            pack: default_pack(),
             onnxruntime: None,
             remote: RemoteTerms::default(),
             workers: None,

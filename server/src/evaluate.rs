@@ -18,7 +18,7 @@ use anyhow::Context;
 use findme_common::PhotoId;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::face::{Pack, Quality, Rect, Threshold, Thresholds, default_pack};
+use crate::face::{Pack, Quality, Rect, Threshold, Thresholds};
 use crate::picture;
 use bench::{Bench, Found, Refused, Shared, middle};
 use degrade::Harm;
@@ -43,6 +43,7 @@ const STRANGERS: usize = 60;
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) models: PathBuf,
+    pub(crate) pack: &'static Pack,
     pub(crate) workers: Option<usize>,
     /// See [`crate::Config::onnxruntime`].
     pub(crate) onnxruntime: Option<PathBuf>,
@@ -74,7 +75,7 @@ pub(crate) async fn evaluate(
     options: &Options,
     step: impl Fn(&str, usize, usize) + Sync,
 ) -> anyhow::Result<Figures> {
-    let pack = default_pack();
+    let pack = options.pack;
     let bench = Arc::new(Bench::start(options, wide_open(pack)).await?);
     let measured = measure(&bench, plan, &|number| std::fs::read(&plan.photos[number].path).ok(), &step).await?;
     let mut figures = Figures::of(plan, &measured, pack, bench.runtime());

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use findme_common::PhotoId;
 use rten_simd::{Isa, SimdOp};
 
-use crate::face::{DIMENSIONS, Embedding, Similarity, Threshold};
+use crate::face::{DIMENSIONS, Embedding, Similarity, Threshold, WIDE};
 
 /// A photo that a search found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,12 +23,20 @@ pub struct Candidate {
     pub poor: bool,
 }
 
-/// All embeddings of one event.
-#[derive(Debug, Clone, Default)]
+/// All embeddings of one event, of one pack.
+#[derive(Debug, Clone)]
 pub struct Gallery {
     faces: Vec<Entry>,
-    /// The vector of `faces[i]` at `i × DIMENSIONS`: apart, so that a search runs through memory in one line.
+    /// The vector of `faces[i]` at `i × width`: apart, so that a search runs through memory in one line.
     vectors: Vec<i8>,
+    /// Values of each vector: [`DIMENSIONS`], or [`WIDE`].
+    width: usize,
+}
+
+impl Default for Gallery {
+    fn default() -> Self {
+        Self { faces: Vec::new(), vectors: Vec::new(), width: DIMENSIONS }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,8 +56,15 @@ impl Gallery {
 
     /// Adds a face. Faces of a photo that is indexed again are removed first, by the caller.
     pub fn insert(&mut self, photo: PhotoId, face: i64, embedding: &Embedding, poor: bool) {
-        let (values, step) = quantise::<127>(embedding);
-        self.vectors.extend(values.map(|value| value as i8));
+        if self.faces.is_empty() {
+            self.width = embedding.values().len();
+        }
+        // Of another network it cannot be, and would not be comparable.
+        if self.width != embedding.values().len() {
+            return;
+        }
+        let step = step::<127>(embedding);
+        self.vectors.extend(embedding.values().iter().map(|value| (value / step).round() as i8));
         self.faces.push(Entry { photo, face, step, poor });
     }
 
@@ -62,8 +77,8 @@ impl Gallery {
                 continue;
             }
             self.faces.swap_remove(at);
-            let last = self.vectors.len() - DIMENSIONS;
-            self.vectors.copy_within(last.., at * DIMENSIONS);
+            let last = self.vectors.len() - self.width;
+            self.vectors.copy_within(last.., at * self.width);
             self.vectors.truncate(last);
         }
     }
@@ -105,7 +120,17 @@ impl Gallery {
 
     /// Compares every face with the probe, and tells of those that are like it.
     fn scan(&self, probe: &Embedding, floor: Threshold, found: impl FnMut(&Entry, Similarity)) {
-        let (probe, probe_step) = quantise::<32767>(probe);
+        match self.width {
+            WIDE => self.scan_of::<WIDE>(probe, floor, found),
+            _ => self.scan_of::<DIMENSIONS>(probe, floor, found),
+        }
+    }
+
+    fn scan_of<const N: usize>(&self, probe: &Embedding, floor: Threshold, found: impl FnMut(&Entry, Similarity)) {
+        let probe_step = step::<32767>(probe);
+        // One of another network is like nobody.
+        let Ok(values) = <&[f32; N]>::try_from(probe.values()) else { return };
+        let probe = values.map(|value| (value / probe_step).round() as i16);
         Scan { gallery: self, probe, probe_step, floor, found }.dispatch();
     }
 }
@@ -113,20 +138,20 @@ impl Gallery {
 /// One run through all vectors. What `eval` inlines is compiled for each width of the processor's vector instructions and
 /// the widest is taken when it runs: as fast as memory can be read, where the instructions every x86-64 has take five
 /// times as long.
-struct Scan<'a, F> {
+struct Scan<'a, F, const N: usize> {
     gallery: &'a Gallery,
-    probe: [i16; DIMENSIONS],
+    probe: [i16; N],
     probe_step: f32,
     floor: Threshold,
     found: F,
 }
 
-impl<F: FnMut(&Entry, Similarity)> SimdOp for Scan<'_, F> {
+impl<F: FnMut(&Entry, Similarity), const N: usize> SimdOp for Scan<'_, F, N> {
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(mut self, _: I) {
-        let vectors = self.gallery.vectors.as_chunks::<DIMENSIONS>().0;
+        let vectors = self.gallery.vectors.as_chunks::<N>().0;
         for (entry, vector) in self.gallery.faces.iter().zip(vectors) {
             let similarity = Similarity::new(dot(vector, &self.probe) as f32 * entry.step * self.probe_step);
             if self.floor.admits(similarity) {
@@ -136,16 +161,15 @@ impl<F: FnMut(&Entry, Similarity)> SimdOp for Scan<'_, F> {
     }
 }
 
-/// Values in whole steps so that the largest is `TOP`, and what a step is worth.
-fn quantise<const TOP: i16>(embedding: &Embedding) -> ([i16; DIMENSIONS], f32) {
+/// What a step is worth when values are kept in whole steps of which the largest has `TOP`.
+fn step<const TOP: i16>(embedding: &Embedding) -> f32 {
     let largest = embedding.values().iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-    let step = largest / f32::from(TOP);
-    (embedding.values().map(|value| (value / step).round() as i16), step)
+    largest / f32::from(TOP)
 }
 
-/// At most 256 · 127 · 32767, which an `i32` holds.
+/// At most 512 · 127 · 32767, which an `i32` just holds.
 #[inline(always)]
-fn dot(vector: &[i8; DIMENSIONS], probe: &[i16; DIMENSIONS]) -> i32 {
+fn dot<const N: usize>(vector: &[i8; N], probe: &[i16; N]) -> i32 {
     vector.iter().zip(probe).map(|(&a, &b)| i32::from(i16::from(a)) * i32::from(b)).sum()
 }
 

@@ -257,7 +257,7 @@ impl Indexer {
         let looked = match &self.faces {
             _ if !claim.faces => Looked::at(JobOutcome::Indexed(indexed, Vec::new())),
             FaceState::Off => Looked::at(JobOutcome::Indexed(indexed, Vec::new())),
-            FaceState::Waiting(_) => Looked::at(JobOutcome::WaitsForModels(indexed)),
+            FaceState::Waiting(..) => Looked::at(JobOutcome::WaitsForModels(indexed)),
             FaceState::Remote(_) => {
                 let preview = self.store.local(claim.event, claim.photo, Rendition::Preview)?;
                 let picture = passing(Trouble::Engine, to_send(&picture.pixels, std::fs::read(&*preview).ok()))?;

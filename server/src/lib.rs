@@ -261,7 +261,8 @@ impl Server {
     /// # Errors
     /// When the folder is in use, unreadable or damaged. Nothing is ever replaced by something empty.
     pub async fn open(config: Config) -> anyhow::Result<Self> {
-        Self::open_with(config, face::default_pack()).await
+        let pack = config.pack;
+        Self::open_with(config, pack).await
     }
 
     /// [`Server::open`] with a face pack.
@@ -289,9 +290,15 @@ impl Server {
         if config.role.works() {
             working = Some(roles::working(&config.data, &site.catalog, shared).await?);
             let woken =
-                if matches!(faces, FaceState::Waiting(_)) { 0 } else { site.catalog.wake_waiting_jobs().await? };
+                if matches!(faces, FaceState::Waiting(..)) { 0 } else { site.catalog.wake_waiting_jobs().await? };
             if woken > 0 {
                 tracing::info!(photos = woken, "photos that waited for models are indexed now");
+            }
+            if let FaceState::Ready(_, pack) = &faces {
+                let queued = site.catalog.requeue_for(&pack.name).await?;
+                if queued > 0 {
+                    tracing::info!(photos = queued, pack = pack.name, "photos are indexed again for the new face pack");
+                }
             }
         }
         let workers =
@@ -516,7 +523,7 @@ async fn load_faces(config: &Config, pack: &'static face::Pack, catalog: &Catalo
     let models = config.models.clone().unwrap_or_else(|| models::folder_in(&config.data));
     match Engine::open_on(&models, pack, config.onnxruntime.as_deref()) {
         Ok(engine) => Ok(FaceState::Ready(Arc::new(engine), pack)),
-        Err(error) => Ok(FaceState::Waiting(format!("faces wait: {error}"))),
+        Err(error) => Ok(FaceState::Waiting(format!("faces wait: {error}"), pack)),
     }
 }
 

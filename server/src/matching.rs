@@ -7,6 +7,7 @@ mod elsewhere;
 mod guests;
 mod mine;
 mod never;
+mod people;
 mod probe;
 mod rematch;
 mod selfie;
@@ -26,6 +27,7 @@ use crate::picture::{Limits, Pixels};
 use crate::remote::{Remote, RemoteError};
 use crate::vault::{Vault, VaultError};
 pub(crate) use guests::Seen;
+pub(crate) use people::Gathering;
 use probe::{Found, Probe};
 pub(crate) use selfie::MOST_PEOPLE;
 
@@ -36,8 +38,8 @@ pub(crate) enum FaceState {
     Ready(Arc<Engine>, &'static Pack),
     /// A service elsewhere finds and compares faces.
     Remote(Remote),
-    /// Models are missing; jobs wait. One line with the way out.
-    Waiting(String),
+    /// Models of this pack are missing; jobs wait. One line with the way out.
+    Waiting(String, &'static Pack),
     /// The operator switched faces off.
     Off,
 }
@@ -46,8 +48,7 @@ impl FaceState {
     /// The pack whose vectors are compared here: that takes no models, only finding faces does.
     fn pack(&self) -> Option<&'static Pack> {
         match self {
-            Self::Ready(_, pack) => Some(pack),
-            Self::Waiting(_) => Some(crate::face::default_pack()),
+            Self::Ready(_, pack) | Self::Waiting(_, pack) => Some(pack),
             Self::Remote(_) | Self::Off => None,
         }
     }
@@ -121,6 +122,9 @@ struct Loaded {
     epoch: i64,
 }
 
+/// By event and pack.
+type Galleries = HashMap<(EventId, String), Arc<tokio::sync::RwLock<Loaded>>>;
+
 /// Finds guests in the photos of their event.
 #[derive(Debug, Clone)]
 pub(crate) struct Matching {
@@ -130,7 +134,8 @@ pub(crate) struct Matching {
     /// Threads that hold pictures, shared with the indexer.
     cpu: CpuPool,
     limits: Limits,
-    galleries: Arc<Mutex<HashMap<EventId, Arc<tokio::sync::RwLock<Loaded>>>>>,
+    /// By event and pack.
+    galleries: Arc<Mutex<Galleries>>,
     remembered: mine::Remembered,
 }
 
@@ -145,10 +150,15 @@ impl Matching {
         &self.faces
     }
 
+    /// The threads that hold pictures.
+    pub(crate) const fn cpu(&self) -> &CpuPool {
+        &self.cpu
+    }
+
     /// Why faces are not searchable, in one line; `None` when they are, or are not wanted.
     pub(crate) fn faces_problem(&self) -> Option<String> {
         match &self.faces {
-            FaceState::Waiting(problem) => Some(problem.clone()),
+            FaceState::Waiting(problem, _) => Some(problem.clone()),
             FaceState::Ready(..) | FaceState::Remote(_) | FaceState::Off => None,
         }
     }
@@ -179,20 +189,28 @@ impl Matching {
         Ok(found)
     }
 
-    /// By comparing the guest's vectors with the event's.
+    /// By comparing the guest's vectors with the event's, each with those of its own pack: who enrolled before the pack
+    /// was changed is found in what was indexed before.
     async fn found_here(&self, event: EventId, guest: GuestId) -> Result<Vec<Found>, MatchError> {
-        let Some(pack) = self.faces.pack() else { return Ok(Vec::new()) };
+        let Some(current) = self.faces.pack() else { return Ok(Vec::new()) };
         let stored = self.catalog.enrolments(guest).await?;
         if stored.is_empty() {
             return Ok(Vec::new());
         }
         let key = self.vault.key(event)?;
-        let mut probes = Vec::with_capacity(stored.len());
-        for enrolment in stored.iter().filter(|enrolment| enrolment.pack == pack.name) {
-            let embedding = Embedding::from_bytes(&key.open(&enrolment.vector)?).ok_or(VaultError::Damaged)?;
-            probes.push(Probe { embedding, person: enrolment.person, confirmed: enrolment.confirmed });
+        let earlier = crate::face::packs().iter().filter(|pack| pack.name != current.name);
+        let mut found = Vec::new();
+        for pack in std::iter::once(current).chain(earlier) {
+            let mut probes = Vec::with_capacity(stored.len());
+            for enrolment in stored.iter().filter(|enrolment| enrolment.pack == pack.name) {
+                let embedding = Embedding::from_bytes(&key.open(&enrolment.vector)?).ok_or(VaultError::Damaged)?;
+                probes.push(Probe { embedding, person: enrolment.person, confirmed: enrolment.confirmed });
+            }
+            if !probes.is_empty() {
+                found.extend(self.find(event, pack, &probes).await?);
+            }
         }
-        self.find(event, &probes).await
+        Ok(probe::best(found))
     }
 
     /// Changes whenever a guest's enrolments do, or what they said.
@@ -212,12 +230,11 @@ impl Matching {
 
     /// Drops the gallery of an event that is gone.
     pub(crate) fn forget(&self, event: EventId) {
-        self.galleries.lock().unwrap_or_else(PoisonError::into_inner).remove(&event);
+        self.galleries.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| *of != event);
     }
 
     /// A search in an event's gallery, restricted to what guests may see; best first, each photo once.
-    async fn find(&self, event: EventId, probes: &[Probe]) -> Result<Vec<Found>, MatchError> {
-        let Some(pack) = self.faces.pack() else { return Ok(Vec::new()) };
+    async fn find(&self, event: EventId, pack: &Pack, probes: &[Probe]) -> Result<Vec<Found>, MatchError> {
         let loaded = self.refreshed(event, pack).await?;
         let found = {
             let loaded = loaded.read().await;
@@ -241,7 +258,7 @@ impl Matching {
     async fn refreshed(&self, event: EventId, pack: &Pack) -> Result<Arc<tokio::sync::RwLock<Loaded>>, MatchError> {
         let loaded = {
             let mut galleries = self.galleries.lock().unwrap_or_else(PoisonError::into_inner);
-            galleries.entry(event).or_default().clone()
+            galleries.entry((event, pack.name.clone())).or_default().clone()
         };
         let mut held = loaded.write().await;
         if self.catalog.face_epoch(event).await? != held.epoch {

@@ -125,4 +125,17 @@ impl Catalog {
         tx.commit().await?;
         Ok(rows.len() as u64)
     }
+
+    /// Queues the photos whose faces were measured by another pack alone; how many. They come after all new ones.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written.
+    pub(crate) async fn requeue_for(&self, pack: &str) -> Result<u64> {
+        let queued = query(
+            "INSERT INTO jobs (photo, event, queued_at) SELECT DISTINCT photo, event, ?1 FROM faces
+             WHERE pack <> ?2 AND photo NOT IN (SELECT photo FROM faces WHERE pack = ?2)
+             ON CONFLICT (photo) DO NOTHING",
+        );
+        Ok(queued.bind(now_ms()).bind(pack).execute(&self.writer).await?.rows_affected())
+    }
 }

@@ -48,6 +48,12 @@ pub(super) fn sealed(row: &Row) -> Result<SealedFace> {
     Ok(SealedFace { vector: row.try_get("vector")?, poor })
 }
 
+/// Where a face is.
+pub(super) fn area(row: &Row) -> Result<FaceBox> {
+    let [x, y, width, height] = [row.try_get("x")?, row.try_get("y")?, row.try_get("width")?, row.try_get("height")?];
+    Ok(FaceBox { x, y, width, height })
+}
+
 /// Faces of an event that a gallery has not seen.
 #[derive(Debug)]
 pub(crate) struct EventFaces {
@@ -66,7 +72,13 @@ fn quality(row: &Row) -> Result<Option<Quality>> {
 
 /// Puts these faces, but for the unwanted, in the place of all earlier ones of the photo.
 pub(super) async fn replace(tx: &mut Tx, claim: &Claim, faces: &[NewFace], unwanted: &[bool]) -> Result<()> {
-    let gone = query("DELETE FROM faces WHERE photo = ?").bind(claim.seq).execute(&mut *tx).await?;
+    // Those of an earlier pack serve for as long as somebody is enrolled with it.
+    let pack = faces.first().map_or("", |face| face.pack.as_str());
+    let gone = query(
+        "DELETE FROM faces WHERE photo = ?1 AND (pack = ?2 OR ?2 = '' OR pack NOT IN
+         (SELECT e.pack FROM enrolments e JOIN guests ON guests.id = guest WHERE event = ?3))",
+    );
+    let gone = gone.bind(claim.seq).bind(pack).bind(claim.event.as_bytes().as_slice()).execute(&mut *tx).await?;
     if gone.rows_affected() > 0 {
         query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
             .bind(claim.event.as_bytes().as_slice())
@@ -128,16 +140,24 @@ impl Catalog {
         .bind(event.as_bytes().as_slice())
         .fetch_all(&self.readers)
         .await?;
-        let face = |row: &Row| {
-            let area = FaceBox {
-                x: row.try_get("x")?,
-                y: row.try_get("y")?,
-                width: row.try_get("width")?,
-                height: row.try_get("height")?,
-            };
-            Ok((id_column!(row, "photo", PhotoId)?, area, quality(row)?))
-        };
+        let face = |row: &Row| Ok((id_column!(row, "photo", PhotoId)?, area(row)?, quality(row)?));
         rows.iter().map(face).collect()
+    }
+
+    /// The photo that a face is in, and where; `None` when the event has no such face (any more).
+    ///
+    /// # Errors
+    /// When the catalogue cannot be read.
+    pub(crate) async fn face_place(&self, event: EventId, face: i64) -> Result<Option<(PhotoId, FaceBox)>> {
+        let row = query(
+            "SELECT photos.id AS photo, x, y, faces.width AS width, faces.height AS height
+             FROM faces JOIN photos ON photos.seq = faces.photo WHERE faces.event = ? AND faces.id = ?",
+        )
+        .bind(event.as_bytes().as_slice())
+        .bind(face)
+        .fetch_optional(&self.readers)
+        .await?;
+        row.map(|row| Ok((id_column!(&row, "photo", PhotoId)?, area(&row)?))).transpose()
     }
 
     /// How many faces an event has.

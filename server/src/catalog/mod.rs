@@ -11,6 +11,7 @@ mod changes;
 mod copy;
 mod curation;
 mod db;
+mod dropped;
 mod events;
 mod faces;
 mod guests;
@@ -51,12 +52,13 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 
 pub(crate) use attention::Requeue;
 pub(crate) use audit::Actor;
+pub(crate) use board::BoardFigures;
 pub(crate) use changes::Changes;
 pub(crate) use copy::{copy_without_faces, forget_in_copies};
 pub(crate) use curation::{Decision, Recogniser, SealedFaces};
 use db::{Pool, Row, Tx, query};
 pub(crate) use events::{Event, Machine, Terms, is_understood};
-pub(crate) use faces::{NewFace, SealedFace};
+pub(crate) use faces::{NewFace, SealedFace, StoredFace};
 pub(crate) use guests::{Guest, GuestEnrolment, Purpose, SESSION_MS};
 pub(crate) use jobs::{Claim, FindUnwanted, Indexed, JobOutcome, Matcher, RENEW_EVERY, Trouble};
 pub(crate) use live::{Audience, LiveEntry, LiveTail};

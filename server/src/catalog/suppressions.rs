@@ -9,12 +9,14 @@ use findme_common::{EventId, GuestId};
 
 use super::audit::{self, Actor};
 use super::db::{Row, Tx, query};
-use super::{Catalog, CatalogError, Claim, FindUnwanted, NewFace, Result, Scope, id_column, jobs, photos};
+use super::dropped::remove_faces;
+use super::faces::area;
+use super::{Catalog, Claim, FindUnwanted, NewFace, Result, Scope, id_column, jobs, photos};
 use crate::clock::{now_ms, rfc3339};
 
 /// Vectors that one suppression carries over to a pack: more say little more of one face, and each is compared with every
 /// face that comes.
-const MOST_CARRIED: i64 = 3;
+pub(super) const MOST_CARRIED: i64 = 3;
 
 /// Consent to which text was given, in which language.
 #[derive(Debug, Clone, Copy)]
@@ -125,15 +127,6 @@ async fn places(tx: &mut Tx, photo: i64) -> Result<Vec<(i64, FaceBox)>> {
     rows.iter().map(|row| Ok((row.try_get("suppression")?, area(row)?))).collect()
 }
 
-fn area(row: &Row) -> Result<FaceBox> {
-    Ok(FaceBox {
-        x: row.try_get("x")?,
-        y: row.try_get("y")?,
-        width: row.try_get("width")?,
-        height: row.try_get("height")?,
-    })
-}
-
 /// Whether two boxes are of one face: the middle of each lies in the other. Detectors differ in how much of a head they
 /// take; the middles of two heads side by side lie in their own.
 fn same_place(one: &FaceBox, other: &FaceBox) -> bool {
@@ -144,7 +137,8 @@ fn same_place(one: &FaceBox, other: &FaceBox) -> bool {
     holds(one, other) && holds(other, one)
 }
 
-async fn remember(tx: &mut Tx, suppression: i64, photo: i64, area: &FaceBox) -> Result<()> {
+/// Takes down where a face was dropped.
+pub(super) async fn remember(tx: &mut Tx, suppression: i64, photo: i64, area: &FaceBox) -> Result<()> {
     query("INSERT INTO suppressed_faces (suppression, photo, x, y, width, height) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(suppression)
         .bind(photo)
@@ -187,30 +181,6 @@ async fn end(tx: &mut Tx, event: EventId, ids: &[i64]) -> Result<()> {
             jobs::enqueue(tx, event, row.try_get(0)?).await?;
         }
         query("DELETE FROM suppressions WHERE id = ?").bind(id).execute(&mut *tx).await?;
-    }
-    Ok(())
-}
-
-/// Removes stored faces for a suppression, and remembers where they were.
-async fn remove_faces(tx: &mut Tx, event: EventId, suppression: i64, faces: &[i64]) -> Result<()> {
-    let list = serde_json::to_string(faces).map_err(|_| CatalogError::Damaged("faces cannot be listed"))?;
-    let gone = query(
-        "DELETE FROM faces WHERE event = ? AND id IN (SELECT CAST(value AS BIGINT) FROM json_each(?))
-         RETURNING photo, x, y, width, height",
-    )
-    .bind(event.as_bytes().as_slice())
-    .bind(list)
-    .fetch_all(&mut *tx)
-    .await?;
-    for row in &gone {
-        remember(tx, suppression, row.try_get("photo")?, &area(row)?).await?;
-    }
-    if !gone.is_empty() {
-        query("UPDATE events SET face_epoch = face_epoch + 1 WHERE id = ?")
-            .bind(event.as_bytes().as_slice())
-            .execute(&mut *tx)
-            .await?;
-        photos::bump(tx, event).await?;
     }
     Ok(())
 }
@@ -352,24 +322,6 @@ impl Catalog {
         tx.commit().await?;
         self.truncate_log().await?;
         Ok(())
-    }
-
-    /// Removes the stored faces of which an engine elsewhere says that they are like a suppression's, and remembers where
-    /// they were. Every face up to `newest` was compared with it then.
-    ///
-    /// # Errors
-    /// When the catalogue cannot be written; then nothing is.
-    pub(crate) async fn drop_like(&self, event: EventId, vector: i64, faces: &[i64], newest: i64) -> Result<()> {
-        let mut tx = self.begin(Scope::Event(event)).await?;
-        let sql = "UPDATE suppression_vectors SET applied = 1, searched_to = ? WHERE id = ?
-                   RETURNING suppression";
-        // Without a row it was lifted meanwhile.
-        let row = query(sql).bind(newest).bind(vector).fetch_optional(&mut tx).await?;
-        if let Some(row) = row {
-            remove_faces(&mut tx, event, row.try_get(0)?, faces).await?;
-        }
-        tx.commit().await?;
-        self.truncate_log().await
     }
 
     /// Lifts «never match me»; whether there was one, in force or held. The photos that lost faces to it are indexed

@@ -48,7 +48,7 @@ pub(super) async fn reindex(args: ReindexArgs) -> anyhow::Result<()> {
     let own = if elsewhere.database.is_some() || roles::somebody_works(&data)? {
         None
     } else {
-        let server = Server::open(args.work.config(data, elsewhere, Role::Worker)).await?;
+        let server = Server::open(args.work.config(data, elsewhere, Role::Worker)?).await?;
         if let Some(problem) = server.faces_problem() {
             anyhow::bail!("nothing was queued, since nobody could index it: {problem}");
         }
@@ -105,7 +105,7 @@ pub(super) async fn rematch(args: RematchArgs) -> anyhow::Result<()> {
         None => site.catalog.events().await?.into_iter().map(|event| event.id).collect(),
     };
     // Comparing takes no models, so none are loaded.
-    let (faces, cpu) = (FaceState::Waiting("not needed".to_owned()), CpuPool::new(1)?);
+    let (faces, cpu) = (FaceState::Waiting("not needed".to_owned(), crate::face::default_pack()), CpuPool::new(1)?);
     let matching = Matching::new(site.catalog.clone(), site.vault.clone(), faces, cpu, picture::Limits::default());
     let mut told = 0;
     for event in events {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::again::Progress;
 use super::serve::cancel_on_signal;
-use super::{DataArg, RuntimeArg, folder};
+use super::{DataArg, PackArg, RuntimeArg, folder};
 use crate::evaluate::{self, Figures, Options, Plan};
 use crate::models;
 
@@ -36,6 +36,8 @@ pub(super) struct EvaluateArgs {
     #[arg(long, env = "FINDME_WORKERS", value_name = "N")]
     workers: Option<usize>,
     #[command(flatten)]
+    pack: PackArg,
+    #[command(flatten)]
     runtime: RuntimeArg,
     #[command(flatten)]
     data: DataArg,
@@ -50,7 +52,8 @@ pub(super) async fn evaluate(args: EvaluateArgs) -> anyhow::Result<()> {
     };
     let models = args.models.unwrap_or_else(|| models::folder_in(&data));
     let degraded = if args.event.is_some() { 0 } else { args.degraded };
-    let options = Options { models, workers: args.workers, onnxruntime: args.runtime.library(), degraded };
+    let (pack, onnxruntime) = (args.pack.choose()?, args.runtime.library());
+    let options = Options { models, pack, workers: args.workers, onnxruntime, degraded };
     let stopped = CancellationToken::new();
     tokio::spawn(cancel_on_signal(stopped.clone()));
     let progress = std::sync::Mutex::new(Progress::new("done"));

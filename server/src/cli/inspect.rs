@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 
-use super::{DataArg, RuntimeArg, folder};
-use crate::face::{Detection, Engine, Face, Purpose, default_pack};
+use super::{DataArg, PackArg, RuntimeArg, folder};
+use crate::face::{Detection, Engine, Face, Purpose};
 use crate::models;
 use crate::picture::{self, Limits, Pixels};
 
@@ -43,6 +43,8 @@ pub(super) struct InspectArgs {
     #[arg(long, env = "FINDME_MODELS", value_name = "DIR")]
     models: Option<PathBuf>,
     #[command(flatten)]
+    pack: PackArg,
+    #[command(flatten)]
     runtime: RuntimeArg,
     #[command(flatten)]
     data: DataArg,
@@ -54,7 +56,7 @@ pub(super) fn inspect(args: InspectArgs) -> anyhow::Result<()> {
         Some(models) => models,
         None => models::folder_in(&folder(args.data)?),
     };
-    let engine = Engine::open_on(&models, default_pack(), args.runtime.library().as_deref())?;
+    let engine = Engine::open_on(&models, args.pack.choose()?, args.runtime.library().as_deref())?;
     let picture = picture::open(&args.photo, &Limits::default());
     let picture = picture.with_context(|| format!("cannot read {}", args.photo.display()))?;
     let purpose = if args.selfie { Purpose::Selfie } else { Purpose::Photo };

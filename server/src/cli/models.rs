@@ -3,11 +3,10 @@
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Subcommand;
 
 use super::{DataArg, folder};
-use crate::face::{default_pack, packs};
+use crate::face::{chosen, default_pack, packs};
 use crate::models::{InstallError, folder_in, install};
 
 #[derive(Debug, Subcommand)]
@@ -16,8 +15,11 @@ pub(super) enum ModelsCommand {
     List,
     /// Fetch a pack's files from their official places, or take them from a folder; every file's digest is checked.
     Install {
-        /// Name of the pack [default: the default pack].
+        /// Name of the pack, or a file that describes one [default: the default pack].
         pack: Option<String>,
+        /// You state that your use is not commercial, for a pack whose licence asks for that.
+        #[arg(long)]
+        accept_non_commercial: bool,
         /// Folder with the official files, for a machine without internet.
         #[arg(long, value_name = "DIR")]
         from: Option<PathBuf>,
@@ -36,13 +38,10 @@ pub(super) async fn models(command: ModelsCommand) -> anyhow::Result<()> {
             list();
             Ok(())
         }
-        ModelsCommand::Install { pack, from, models, data } => {
+        ModelsCommand::Install { pack, accept_non_commercial, from, models, data } => {
             let pack = match pack {
                 None => default_pack(),
-                Some(name) => {
-                    let found = packs().iter().find(|pack| pack.name == name);
-                    found.with_context(|| format!("there is no pack {name}; `findme-server models list` names them"))?
-                }
+                Some(choice) => chosen(&choice, accept_non_commercial)?,
             };
             let models = match models {
                 Some(models) => models,
@@ -67,7 +66,7 @@ pub(super) async fn models(command: ModelsCommand) -> anyhow::Result<()> {
                 eprint!("\r\x1b[K");
             }
             println!("{} is in {}", pack.name, models.display());
-            println!("{}", pack.licence);
+            println!("{}\n{}", pack.licence, pack.notice);
             Ok(())
         }
     }

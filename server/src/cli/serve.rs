@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{DataArg, RuntimeArg, folder, show_operator_token};
+use super::{DataArg, PackArg, RuntimeArg, folder, show_operator_token};
 use crate::{Config, Elsewhere, Faces, Limits, Network, RemoteTerms, Role, Server, TlsFiles};
 
 #[derive(Debug, Args)]
@@ -56,6 +56,8 @@ pub(super) struct WorkArgs {
     #[arg(long, env = "FINDME_FACES", value_enum, default_value_t)]
     faces: Faces,
     #[command(flatten)]
+    pack: PackArg,
+    #[command(flatten)]
     runtime: RuntimeArg,
     #[command(flatten)]
     remote: RemoteTerms,
@@ -66,17 +68,21 @@ pub(super) struct WorkArgs {
 
 impl WorkArgs {
     /// What a process of this role needs to know.
-    pub(super) fn config(self, data: PathBuf, elsewhere: Elsewhere, role: Role) -> Config {
-        Config {
+    ///
+    /// # Errors
+    /// When the face pack cannot be chosen.
+    pub(super) fn config(self, data: PathBuf, elsewhere: Elsewhere, role: Role) -> anyhow::Result<Config> {
+        Ok(Config {
             models: self.models,
             faces: self.faces,
+            pack: self.pack.choose()?,
             onnxruntime: self.runtime.library(),
             remote: self.remote,
             workers: self.workers,
             role,
             elsewhere,
             ..Config::new(data)
-        }
+        })
     }
 }
 
@@ -89,7 +95,7 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         limits: args.limits,
         trusted_proxies: args.trusted_proxies,
         tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),
-        ..args.work.config(folder(args.data)?, elsewhere, args.role)
+        ..args.work.config(folder(args.data)?, elsewhere, args.role)?
     };
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on_signal(shutdown.clone()));

@@ -1,12 +1,14 @@
-//! YuNet: where the faces are. Facts of the network: <https://github.com/ShiqiYu/libfacedetection.train>.
+//! Where the faces are: YuNet (facts of the network: <https://github.com/ShiqiYu/libfacedetection.train>), or SCRFD, see
+//! [`super::scrfd`].
 
 use crate::picture::{Pixels, shrink};
 
 use super::network::{Network, Planes, Runtime};
-use super::pack::{DetectorSpec, ModelError};
+use super::pack::{DetectorKind, DetectorSpec, ModelError};
+use super::scrfd;
 
 /// Rows and columns that one cell of each output grid stands for.
-const STRIDES: [usize; 3] = [8, 16, 32];
+pub(super) const STRIDES: [usize; 3] = [8, 16, 32];
 /// What the network gives per stride, in the order in which the outputs are asked for.
 const OUTPUTS: [&str; 12] = [
     "cls_8", "obj_8", "bbox_8", "kps_8", "cls_16", "obj_16", "bbox_16", "kps_16", "cls_32", "obj_32", "bbox_32",
@@ -70,6 +72,7 @@ pub(super) enum Layout {
 #[derive(Debug)]
 pub(super) struct Detector {
     network: Box<dyn Network>,
+    kind: DetectorKind,
     score: f32,
     /// Overlap from which two boxes are one face.
     pub(super) nms: f32,
@@ -77,20 +80,30 @@ pub(super) struct Detector {
 
 impl Detector {
     pub(super) fn load(runtime: &Runtime, bytes: Vec<u8>, spec: &DetectorSpec) -> Result<Self, ModelError> {
+        // Exports of SCRFD name their outputs as they like.
+        let outputs: &[&str] = if spec.kind == DetectorKind::Yunet { &OUTPUTS } else { &[] };
         let network = runtime
-            .load(bytes, &OUTPUTS)
+            .load(bytes, outputs)
             .map_err(|problem| ModelError::Unusable { file: spec.model.file.clone(), problem })?;
-        Ok(Self { network, score: spec.score, nms: spec.nms })
+        Ok(Self { network, kind: spec.kind, score: spec.score, nms: spec.nms })
     }
 
     /// Faces by falling score, in the coordinates of `pixels`.
     pub(super) fn detect(&self, pixels: &Pixels, layout: Layout) -> Result<Vec<Detection>, String> {
-        let (planes, placed) = prepare(pixels, layout);
+        let (mut planes, placed) = prepare(pixels, layout);
         let (width, height) = (planes.width, planes.height);
-        let outputs = self.network.run(planes)?;
         let mut found = Vec::new();
-        for (stride, output) in STRIDES.into_iter().zip(outputs.as_chunks::<4>().0) {
-            read_grid(output, stride, (width / stride, height / stride), self.score, &mut found)?;
+        match self.kind {
+            DetectorKind::Yunet => {
+                let outputs = self.network.run(planes)?;
+                for (stride, output) in STRIDES.into_iter().zip(outputs.as_chunks::<4>().0) {
+                    read_grid(output, stride, (width / stride, height / stride), self.score, &mut found)?;
+                }
+            }
+            DetectorKind::Scrfd => {
+                scrfd::normalise(&mut planes);
+                scrfd::read(&self.network.run(planes)?, (width, height), self.score, &mut found)?;
+            }
         }
         let mut faces = suppress(found, self.nms);
         for face in &mut faces {

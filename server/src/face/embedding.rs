@@ -2,10 +2,13 @@
 //!
 //! Invariant: an [`Embedding`] has length 1 (within rounding), so that a dot product is the cosine.
 
-/// Values of an embedding. A model with fewer is padded with zeros, which changes no cosine.
+/// Values of an embedding, usually. A network with fewer is padded with zeros, which changes no cosine.
 pub const DIMENSIONS: usize = 256;
 
-/// Bytes of a stored embedding.
+/// Values of an embedding of a network that gives more than [`DIMENSIONS`].
+pub const WIDE: usize = 512;
+
+/// Bytes of a stored embedding, usually; twice as many where it has [`WIDE`] values.
 pub const STORED_BYTES: usize = DIMENSIONS * 2;
 
 /// Cosine of two embeddings, −1 to 1.
@@ -26,24 +29,25 @@ impl Similarity {
 
 /// One face as a unit vector.
 #[derive(Clone, PartialEq)]
-pub struct Embedding(Box<[f32; DIMENSIONS]>);
+pub struct Embedding(Box<[f32]>);
 
 impl Embedding {
     /// Brings values to length 1; `None` when there are none or too many of them, or when they have no direction.
     pub fn new(values: &[f32]) -> Option<Self> {
         let length = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-        if values.len() > DIMENSIONS || !length.is_finite() || length < 1e-6 {
+        if values.len() > WIDE || !length.is_finite() || length < 1e-6 {
             return None;
         }
-        let mut unit = Box::new([0.0; DIMENSIONS]);
+        let wide = if values.len() > DIMENSIONS { WIDE } else { DIMENSIONS };
+        let mut unit = vec![0.0; wide].into_boxed_slice();
         for (slot, &value) in unit.iter_mut().zip(values) {
             *slot = (f64::from(value) / length) as f32;
         }
         Some(Self(unit))
     }
 
-    /// The values.
-    pub fn values(&self) -> &[f32; DIMENSIONS] {
+    /// The values: [`DIMENSIONS`], or [`WIDE`].
+    pub fn values(&self) -> &[f32] {
         &self.0
     }
 
@@ -62,7 +66,7 @@ impl Embedding {
 
     /// From storage; `None` when the bytes are no embedding's.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != STORED_BYTES {
+        if ![STORED_BYTES, 2 * WIDE].contains(&bytes.len()) {
             return None;
         }
         let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&pair| f32::from(i16::from_le_bytes(pair))).collect();

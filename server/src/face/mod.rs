@@ -10,17 +10,22 @@ mod engine;
 mod network;
 mod pack;
 mod quality;
+mod scrfd;
 mod threshold;
 mod tiles;
 mod turned;
 
 pub use align::Crop;
 pub use detect::{Detection, Rect};
-pub use embedding::{DIMENSIONS, Embedding, STORED_BYTES, Similarity};
+pub use embedding::{DIMENSIONS, Embedding, STORED_BYTES, Similarity, WIDE};
 pub use engine::{Engine, EngineError, Face, MIN_FACE, Purpose, Timings};
-pub use pack::{Channels, DetectorSpec, EmbedderSpec, ModelError, ModelFile, Pack, Source, default_pack, packs};
+pub use pack::{
+    Channels, DetectorSpec, EmbedderSpec, ModelError, ModelFile, Pack, PackError, Source, chosen, default_pack, packs,
+};
 pub use quality::Quality;
 pub use threshold::{Bands, Impostors, Threshold, Thresholds};
 
+#[cfg(test)]
+mod orientations;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,9 @@ pub struct Pack {
     pub licence: String,
     /// What an operator should know before using it.
     pub notice: String,
+    /// Whether the licence of a file forbids commercial use: whoever uses the pack has to say that they know.
+    #[serde(default)]
+    pub non_commercial: bool,
     /// Finds faces.
     pub detector: DetectorSpec,
     /// Compares faces.
@@ -52,7 +55,8 @@ pub struct ModelFile {
     /// SHA-256 of other files that hold the same network, made by other converters, and are taken as well.
     #[serde(default)]
     pub same_as: Vec<Digest>,
-    /// Where it officially comes from, alone or in the parts that it is made from.
+    /// Where it officially comes from, alone or in the parts that it is made from; empty: an operator brings it.
+    #[serde(default)]
     pub sources: Vec<Source>,
 }
 
@@ -90,6 +94,8 @@ pub struct DetectorSpec {
 pub enum DetectorKind {
     /// Anchor-free, strides 8, 16 and 32, five landmarks.
     Yunet,
+    /// Two anchors a cell, strides 8, 16 and 32, five landmarks; the outputs in the order of the published files.
+    Scrfd,
 }
 
 /// How the embedder is fed.
@@ -192,13 +198,75 @@ impl ModelFile {
     }
 }
 
+/// Why a pack cannot be chosen. Each is one line with the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// It is neither one that is known nor a file.
+    #[error("there is no face pack {0}; `findme-server models list` names them, and a file may describe another")]
+    Unknown(String),
+    /// Its description cannot be used.
+    #[error("{} does not describe a face pack: {problem}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Nobody has said that they know its licence.
+    #[error("{name} is not for commercial use: {licence}; with --accept-non-commercial you state that yours is not")]
+    NotAccepted {
+        /// Its name.
+        name: String,
+        /// Its licence.
+        licence: String,
+    },
+}
+
+/// What describes packs.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Packs {
+    pack: Vec<Pack>,
+}
+
+/// The pack that an operator chose: one that is known, by its name, or one that a file describes as `models.toml` does.
+/// `accepted`: they state that their use is not commercial.
+///
+/// # Errors
+/// See [`PackError`].
+pub fn chosen(choice: &str, accepted: bool) -> Result<&'static Pack, PackError> {
+    let pack = match packs().iter().find(|pack| pack.name == choice) {
+        Some(pack) => pack,
+        None => Box::leak(Box::new(described(Path::new(choice))?)),
+    };
+    if pack.non_commercial && !accepted {
+        return Err(PackError::NotAccepted { name: pack.name.clone(), licence: pack.licence.clone() });
+    }
+    Ok(pack)
+}
+
+/// The pack that a file describes. Its name is followed by the beginning of its embedder's digest: vectors of another
+/// network must never be taken for its own, whatever somebody calls it.
+fn described(path: &Path) -> Result<Pack, PackError> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(PackError::Unknown(path.display().to_string()));
+        }
+        text => text.map_err(|error| error.to_string()),
+    };
+    let unusable = |problem: String| PackError::Description { path: path.to_owned(), problem };
+    let read: Packs = toml::from_str(&text.map_err(unusable)?).map_err(|error| unusable(error.to_string()))?;
+    let [mut pack] = <[Pack; 1]>::try_from(read.pack)
+        .map_err(|packs| unusable(format!("it describes {} packs, not one", packs.len())))?;
+    if !pack.thresholds.are_sound() {
+        return Err(unusable("its thresholds contradict each other".to_owned()));
+    }
+    pack.name = format!("{}-{}", pack.name, &pack.embedder.model.sha256.to_string()[..8]);
+    Ok(pack)
+}
+
 /// All packs that this program knows.
 pub fn packs() -> &'static [Pack] {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Packs {
-        pack: Vec<Pack>,
-    }
     static PACKS: OnceLock<Vec<Pack>> = OnceLock::new();
     PACKS.get_or_init(|| {
         let read: Packs = toml::from_str(include_str!("../../models.toml"))
@@ -226,6 +294,28 @@ mod tests {
                 assert!(file.sources.iter().all(|source| source.url.starts_with("https://")));
             }
         }
+    }
+
+    #[test]
+    fn an_operator_may_bring_a_pack_and_states_what_it_is_used_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.toml");
+        let choose = |text: &str, accepted| {
+            fs::write(&file, text).unwrap();
+            chosen(file.to_str().unwrap(), accepted)
+        };
+        let known = include_str!("../../models.toml").replace("\ndefault = true", "\nnon_commercial = true");
+        let refused = choose(&known, false).unwrap_err();
+        assert!(matches!(refused, PackError::NotAccepted { .. }), "{refused}");
+        let pack = choose(&known, true).unwrap();
+        assert_eq!(pack.name, "yunet-retail-1a41a279", "no vector of another network is taken for its own");
+        let without_sources = known.lines().filter(|line| !line.contains("{ url =")).collect::<Vec<_>>().join("\n");
+        assert!(choose(&without_sources, true).unwrap().files().iter().all(|file| file.sources.is_empty()));
+        for broken in ["", "nonsense", &format!("{known}\n{known}"), &known.replace("you = 0.54", "you = 0.1")] {
+            assert!(matches!(choose(broken, true), Err(PackError::Description { .. })), "{broken}");
+        }
+        assert!(matches!(chosen("no-such-pack", true), Err(PackError::Unknown(_))));
+        assert_eq!(chosen("yunet-retail", false).unwrap().name, default_pack().name);
     }
 
     #[test]

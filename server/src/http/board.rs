@@ -17,7 +17,7 @@ use super::App;
 use super::auth::Photographer;
 use super::client::Client;
 use super::problem::{ApiError, ApiResult};
-use crate::catalog::PhotoFilter;
+use crate::catalog::{BoardFigures, PhotoFilter};
 use crate::matching::FaceState;
 
 /// Guests are looked for in an event's faces for the board at most this often: boards stay open for hours.
@@ -59,19 +59,29 @@ pub(crate) async fn board(State(app): State<Arc<App>>, machine: Photographer, cl
     let id = machine.0.event;
     let event = app.catalog.event(id).await?.ok_or_else(|| ApiError::new(Code::NotFound))?;
     let figures = app.catalog.board(id).await?;
-    let without_photo = app.unfound.count(&app, id, &figures.enrolled).await?;
+    let guests = counts(&app, id, &figures).await?;
     let board = Board {
         guest_link: app.guest_link(&client, &event.join),
         name: event.name,
         closed: event.closed_at.is_some(),
-        faces_wait: event.faces && matches!(app.matching.faces(), FaceState::Waiting(_)),
+        faces_wait: event.faces && matches!(app.matching.faces(), FaceState::Waiting(..)),
         counts: app.catalog.counts(id, PhotoFilter::All).await?,
         received_lately: figures.received_lately,
         to_guests: delay(figures.to_guests_ms),
-        guests: GuestCounts { joined: figures.joined, enrolled: figures.enrolled.len() as u64, without_photo },
+        guests,
         machines: figures.machines,
     };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(board)).into_response())
+}
+
+/// How far the guests of an event have come.
+pub(super) async fn guest_counts(app: &App, event: EventId) -> Result<GuestCounts, ApiError> {
+    counts(app, event, &app.catalog.board(event).await?).await
+}
+
+async fn counts(app: &App, event: EventId, figures: &BoardFigures) -> Result<GuestCounts, ApiError> {
+    let without_photo = app.unfound.count(app, event, &figures.enrolled).await?;
+    Ok(GuestCounts { joined: figures.joined, enrolled: figures.enrolled.len() as u64, without_photo })
 }
 
 /// The middle and the 95th of a hundred.

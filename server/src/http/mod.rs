@@ -21,6 +21,7 @@ mod operator;
 mod pace;
 mod pages;
 mod patched;
+mod people;
 mod photographer;
 mod problem;
 mod rates;
@@ -159,6 +160,9 @@ fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operator::change, operator::delete))
         .routes(routes!(operator::tokens, operator::create_token))
         .routes(routes!(operator::revoke_token))
+        .routes(routes!(people::list))
+        .routes(routes!(people::face))
+        .routes(routes!(people::hide))
         .routes(routes!(suppressions::list))
         .routes(routes!(suppressions::lift))
         .routes(routes!(suppressions::confirm))

@@ -24,12 +24,13 @@ use crate::catalog::{Actor, CatalogError, Event, PhotoFilter, is_understood};
 use crate::clock::rfc3339;
 use crate::retention;
 
-type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 
 /// Secrets and private lists are kept by no cache.
-const NO_STORE: [(HeaderName, HeaderValue); 1] = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+pub(super) const NO_STORE: [(HeaderName, HeaderValue); 1] =
+    [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
 
-fn read<T>(body: Body<T>) -> Result<T, ApiError> {
+pub(super) fn read<T>(body: Body<T>) -> Result<T, ApiError> {
     body.map(|Json(body)| body).map_err(|error| ApiError::bad(error.body_text()))
 }
 

@@ -39,7 +39,7 @@ fn faces(state: &FaceState) -> FaceFacts {
     let (word, problem, engine, pack) = match state {
         FaceState::Ready(engine, pack) => (FaceSearch::Ready, None, Some(engine.runtime().to_owned()), Some(*pack)),
         FaceState::Remote(_) => (FaceSearch::Ready, None, Some("rekognition".to_owned()), None),
-        FaceState::Waiting(problem) => (FaceSearch::Waiting, Some(problem.clone()), None, Some(default_pack())),
+        FaceState::Waiting(problem, pack) => (FaceSearch::Waiting, Some(problem.clone()), None, Some(*pack)),
         FaceState::Off => (FaceSearch::Off, None, None, Some(default_pack())),
     };
     FaceFacts {

@@ -160,7 +160,7 @@ async fn every_route_asks_who_it_is() {
     let fill = |template: &str| {
         let last = if template.starts_with("/api/uploads") { upload.to_string() } else { photo.to_string() };
         let id = if template.starts_with("/api/admin") { event.clone() } else { last };
-        template.replace("{id}", &id).replace("{token}", "999").replace("{suppression}", "999")
+        template.replace("{id}", &id).replace("{token}", "999").replace("{suppression}", "999").replace("{face}", "999")
     };
     // Nobody, our guest, their guest, our photographer, their photographer, operator.
     let table: &[(&str, &str, [u16; 6])] = &[
@@ -204,6 +204,9 @@ async fn every_route_asks_who_it_is() {
         ("GET", "/api/admin/events/{id}/tokens", [401, 401, 401, 401, 401, 200]),
         ("POST", "/api/admin/events/{id}/tokens", [401, 401, 401, 401, 401, 400]),
         ("DELETE", "/api/admin/events/{id}/tokens/{token}", [401, 401, 401, 401, 401, 404]),
+        ("GET", "/api/admin/events/{id}/people", [401, 401, 401, 401, 401, 503]),
+        ("GET", "/api/admin/events/{id}/people/{face}/picture", [401, 401, 401, 401, 401, 404]),
+        ("POST", "/api/admin/events/{id}/people/{face}/hide", [401, 401, 401, 401, 401, 400]),
         ("GET", "/api/admin/events/{id}/suppressions", [401, 401, 401, 401, 401, 200]),
         ("DELETE", "/api/admin/events/{id}/suppressions/{suppression}", [401, 401, 401, 401, 401, 404]),
         ("POST", "/api/admin/events/{id}/suppressions/{suppression}/confirm", [401, 401, 401, 401, 401, 404]),

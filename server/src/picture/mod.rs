@@ -5,6 +5,8 @@
 
 mod colour;
 mod derivatives;
+#[cfg(feature = "heif")]
+mod heif;
 mod jpeg;
 pub(crate) mod location;
 mod metadata;
@@ -204,6 +206,9 @@ fn decode<R: Read + Seek + std::io::BufRead>(mut reader: R, limits: &Limits) -> 
         Media::Tiff if raw::is_raw(&mut reader)? => raw::decode(reader, limits),
         Media::Raw => raw::decode(reader, limits),
         Media::Png | Media::Webp | Media::Tiff => other::decode(reader, media, limits),
+        #[cfg(feature = "heif")]
+        Media::Heif | Media::Avif => heif::decode(reader, media, limits),
+        #[cfg(not(feature = "heif"))]
         Media::Heif | Media::Avif => Err(PictureError::Unsupported(media)),
     }))
     .unwrap_or(Err(PictureError::Damaged))

@@ -276,7 +276,7 @@ async fn me(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
     let search = match app.matching.faces() {
         _ if !event.faces => Search::Off,
         FaceState::Ready(..) | FaceState::Remote(_) => Search::Ready,
-        FaceState::Waiting(_) => Search::Waiting,
+        FaceState::Waiting(..) => Search::Waiting,
         FaceState::Off => Search::Off,
     };
     let enrolled = !app.catalog.enrolments(guest.id).await?.is_empty();
