@@ -220,6 +220,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn embeddings_of_wider_networks_are_searched_and_never_mixed_with_others() {
+        let wide = |axis: usize, aside: f32| {
+            let mut values = [0.0; 500];
+            (values[axis], values[499]) = (1.0, aside);
+            Embedding::new(&values).unwrap()
+        };
+        let mut gallery = Gallery::new();
+        gallery.insert(photo(1), 1, &wide(400, 0.5), false);
+        gallery.insert(photo(2), 2, &wide(3, 0.0), false);
+        gallery.insert(photo(3), 3, &towards(3, 0.0), false);
+        assert_eq!(gallery.len(), 2, "of another network");
+        let found = gallery.search(&[wide(400, 0.0)], Threshold::new(0.5));
+        assert_eq!(found.iter().map(|found| found.face).collect::<Vec<_>>(), [1]);
+        assert!((found[0].similarity.get() - 0.894).abs() < 3e-3);
+        assert!(gallery.search(&[towards(3, 0.0)], Threshold::new(-1.0)).is_empty());
+        let stored = Embedding::from_bytes(&wide(400, 0.5).to_bytes()).unwrap();
+        assert!(stored.similarity(&wide(400, 0.5)).get() > 0.999);
+        gallery.remove_photo(photo(1));
+        assert_eq!(gallery.faces_like(&wide(3, 0.0), Threshold::new(0.5)), [2]);
+    }
+
     proptest! {
         #[test]
         fn similarities_are_those_of_the_floats(

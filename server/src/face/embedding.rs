@@ -91,7 +91,7 @@ mod tests {
         assert!(Embedding::new(&[]).is_none());
         assert!(Embedding::new(&[0.0; DIMENSIONS]).is_none());
         assert!(Embedding::new(&[f32::NAN; DIMENSIONS]).is_none());
-        assert!(Embedding::new(&[1.0; DIMENSIONS + 1]).is_none());
+        assert!(Embedding::new(&[1.0; WIDE + 1]).is_none());
         assert!(Embedding::from_bytes(&[0; STORED_BYTES]).is_none());
         assert!(Embedding::from_bytes(&[1; STORED_BYTES - 1]).is_none());
     }
