@@ -80,11 +80,12 @@ pub(crate) async fn face(app: State<Arc<App>>, _: Operator, Path((id, face)): Pa
     let face = face.parse().map_err(|_| ApiError::new(Code::NotFound))?;
     let place = app.catalog.face_place(event, face).await?;
     let (photo, area) = place.ok_or_else(|| ApiError::new(Code::NotFound))?;
-    let (path, limits) = (app.store.path(event, photo, Rendition::Preview), app.limits.picture());
+    let (store, limits) = (app.store.clone(), app.limits.picture());
     let cpu = app.matching.cpu();
     let turn = cpu.turn().await.map_err(ApiError::internal)?;
     let cut = move || {
-        let preview = picture::open(&path, &limits).map_err(|error| error.to_string())?;
+        let preview = store.local(event, photo, Rendition::Preview).map_err(|error| error.to_string())?;
+        let preview = picture::open(&preview, &limits).map_err(|error| error.to_string())?;
         picture::jpeg_of(&around(&preview.pixels, &area), FACE_SIDE).map_err(|error| error.to_string())
     };
     let jpeg = cpu.run(turn, cut).await.map_err(ApiError::internal)?.map_err(ApiError::internal)?;
