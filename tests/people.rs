@@ -1,6 +1,7 @@
 //! The people of an event, as its operator sees them: faces in groups, nobody's name; and hiding one of them everywhere.
 
 use findme_common::protocol::{HidePerson, People, PersonHidden, header};
+use findme_server::picture;
 use reqwest::{Method, StatusCode};
 
 use crate::support::guest::client;
@@ -33,10 +34,10 @@ async fn people_are_gathered_largest_first_and_one_is_hidden_everywhere() {
     assert_eq!((sizes.as_slice(), found.groups, found.faces), ([3, 2].as_slice(), 2, 5), "{found:?}");
     assert_eq!((found.guests.joined, found.guests.enrolled, found.guests.without_photo), (2, 1, 0));
     let first = &found.people[0];
-    let picture = ask(Method::GET, &format!("{path}/{}/picture", first.face)).send().await.unwrap();
-    assert_eq!(picture.status(), StatusCode::OK);
-    let picture = image::load_from_memory(&picture.bytes().await.unwrap()).unwrap();
-    assert!((40..=200).contains(&picture.width()), "{} pixels", picture.width());
+    let answer = ask(Method::GET, &format!("{path}/{}/picture", first.face)).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let picture = picture::from_bytes(&answer.bytes().await.unwrap(), &picture::Limits::default()).unwrap();
+    assert!((40..=200).contains(&picture.source_width), "{} pixels", picture.source_width);
     let other = found.people[1].face;
 
     // Found by nobody any more, and guests see none of their photos; everybody else is as before.
