@@ -235,7 +235,7 @@ async fn files_for_photos_are_left_when_connections_take_all_they_may() {
     // 256 are kept, so that 44 are left for connections.
     let mut server = Server::idle(&["--faces", "off", "--head-time", "3600"]).through(&["prlimit", "--nofile=300:300"]);
     server.run().await;
-    assert!(server.log().contains("fewer open files"), "{}", server.log());
+    wait_for("the operator to be told", async || server.log().contains("fewer open files").then_some(())).await;
     let event = server.create_event("crowded");
     let upload = event.request(Method::POST, "/api/uploads").header(header::UPLOAD_LENGTH, 20).send().await.unwrap();
     assert_eq!(upload.status(), StatusCode::CREATED, "the photographer's connection is one");

@@ -466,7 +466,9 @@ async fn worker(ground: Arc<Ground>, seen: Arc<Mutex<Seen>>, mut random: Random,
         };
         let mut seen = seen.lock().unwrap();
         *seen.answers.entry(status).or_default() += 1;
-        let intended = matches!(status, 503 | 507) && said.contains("\"code\"") || status == 501;
+        // An answer to HEAD has no body to say it in.
+        let has_reason = request.method == "HEAD" || said.contains("\"code\"");
+        let intended = matches!(status, 503 | 507) && has_reason || status == 501;
         let reads = !matches!(request.target.as_str(), "/livez" | "/readyz" | "/api/join")
             && request.target.starts_with("/api/");
         let keyless = request.target.contains("openapi")
