@@ -43,18 +43,6 @@ fn png(pixels: &Pixels, orientation: u16) -> Vec<u8> {
     bytes
 }
 
-/// What a phone writes: the turn in the container, and the camera's EXIF beside it.
-#[cfg(feature = "heif")]
-fn heic(pixels: &Pixels, orientation: u16) -> Vec<u8> {
-    let folder = tempfile::tempdir().unwrap();
-    let [from, to] = ["from.jpg", "to.heic"].map(|name| folder.path().join(name));
-    std::fs::write(&from, jpeg(pixels, orientation)).unwrap();
-    let mut encoder = std::process::Command::new("heif-enc");
-    let done = encoder.args(["-q", "95", "-o"]).arg(&to).arg(&from).output();
-    assert!(done.expect("Debian's libheif-examples are installed").status.success());
-    std::fs::read(to).unwrap()
-}
-
 /// The photo, small enough that many of it are looked at quickly.
 fn portrait(shared: &Path) -> Pixels {
     let photo = picture::open(&shared.join("photos/people/obama/obama.jpg"), &Limits::default()).unwrap().pixels;
@@ -74,12 +62,7 @@ fn all_orientations_of_all_formats_give_the_same_faces() {
     };
     let (place, known) = look(&upright);
     type Write = fn(&Pixels, u16) -> Vec<u8>;
-    let formats: &[(&str, Write)] = &[
-        ("JPEG", jpeg),
-        ("PNG", png),
-        #[cfg(feature = "heif")]
-        ("HEIC", heic),
-    ];
+    let formats: &[(&str, Write)] = &[("JPEG", jpeg), ("PNG", png)];
     for (format, write) in formats {
         for orientation in 1..=8 {
             let file = write(&stored(&upright, orientation), orientation);
