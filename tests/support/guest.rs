@@ -11,7 +11,8 @@ use serde_json::json;
 pub(crate) fn client() -> Client {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap()
+    let client = Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+    client.read_timeout(super::PATIENCE).build().unwrap()
 }
 
 /// Somebody who joined an event.

@@ -48,6 +48,10 @@ impl Listener {
 
     /// The next event; `None` when the connection ended. Comments (heartbeats) are passed over.
     pub(crate) async fn next(&mut self) -> Option<Heard> {
+        tokio::time::timeout(PATIENCE, self.read()).await.expect("no event, heartbeats at most")
+    }
+
+    async fn read(&mut self) -> Option<Heard> {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {
                 let heard = event(block);
@@ -56,8 +60,7 @@ impl Listener {
                     return heard;
                 }
             }
-            let more = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
-            match more.expect("neither an event nor a heartbeat") {
+            match self.response.chunk().await {
                 Ok(Some(bytes)) => self.text.push_str(std::str::from_utf8(&bytes).unwrap()),
                 Ok(None) | Err(_) => return None,
             }

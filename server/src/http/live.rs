@@ -35,6 +35,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Entries that are replayed at once.
 const BATCH: u32 = 500;
 
+/// In place of a last id that is none: no log goes on from there.
+const NO_ID: i64 = -1;
+
 #[utoipa::path(
     get, path = path::LIVE, tag = "live", operation_id = "live",
     security(("photographer" = []), ("guest" = [])),
@@ -64,18 +67,24 @@ pub(crate) async fn live(
     let refused = || ApiError::new(if matches!(who, Listens::Guest(_)) { Code::NotJoined } else { Code::TokenRefused });
     let terms = app.catalog.standing_of(who).await?.ok_or_else(refused)?;
     let let_in = LetIn { who, terms, changes, until: Instant::now() + HEARTBEAT };
-    let bounds = app.catalog.live_bounds(viewer.event()).await?;
-    let greetings = [live_event::RESET, live_event::HELLO];
     // A browser that reconnects by itself sends the header, with a newer id than the address that it was opened with.
     let by_header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or(""));
     let by_query = || uri.query()?.split('&').find_map(|pair| pair.strip_prefix("after="));
-    let (after, greetings) = match by_header.or_else(by_query).map(str::parse) {
-        Some(Ok(after)) if bounds.continues(after) => (after, &greetings[1..]),
-        Some(_) => (bounds.end, &greetings[..]),
-        None => (bounds.end, &greetings[1..]),
+    let after = match by_header.or_else(by_query) {
+        Some(heard) => heard.parse().unwrap_or(NO_ID),
+        None => app.catalog.live_bounds(viewer.event()).await?.end,
     };
-    let (waiting, greetings) = (VecDeque::new(), greetings.to_vec());
-    let listener = Listener { app, viewer, let_in, news, after, waiting, replay: true, greetings, _open: open };
+    let listener = Listener {
+        app,
+        viewer,
+        let_in,
+        news,
+        after,
+        waiting: VecDeque::new(),
+        replay: true,
+        greeted: false,
+        _open: open,
+    };
     let events = Sse::new(stream(listener)).keep_alive(KeepAlive::new().interval(HEARTBEAT));
     let mut response = events.into_response();
     let headers = response.headers_mut();
@@ -96,10 +105,17 @@ struct Listener {
     waiting: VecDeque<LiveEntry>,
     /// The table has to be read before more news are taken.
     replay: bool,
-    /// To be said before anything else, the last one first.
-    greetings: Vec<&'static str>,
+    /// Whether the first word was said.
+    greeted: bool,
     /// Its place, and its part in the metrics.
     _open: (Place<Listens>, Open),
+}
+
+/// What a connection says.
+enum Said {
+    Entry(LiveEntry),
+    /// What was missed is not in the log any more: to be begun anew, from here on.
+    Reset,
 }
 
 /// Under what somebody listens.
@@ -143,9 +159,9 @@ impl Listener {
         matches!(self.app.catalog.standing_of(let_in.who).await, Ok(Some(terms)) if terms == let_in.terms)
     }
 
-    /// The next entry for this viewer; `None` when they may not listen any more, the server stops or the table cannot be
+    /// What this viewer is told next; `None` when they may not listen any more, the server stops or the table cannot be
     /// read (the client comes again).
-    async fn next(&mut self) -> Option<LiveEntry> {
+    async fn next(&mut self) -> Option<Said> {
         loop {
             if !self.may_go_on().await {
                 return None;
@@ -153,12 +169,19 @@ impl Listener {
             if let Some(entry) = self.waiting.pop_front() {
                 self.after = entry.number;
                 if self.hears(&entry) {
-                    return Some(entry);
+                    return Some(Said::Entry(entry));
                 }
                 continue;
             }
             if self.replay {
-                let read = self.app.catalog.live_of_event_after(self.viewer.event(), self.after, BATCH).await.ok()?;
+                let (catalog, event) = (&self.app.catalog, self.viewer.event());
+                let read = catalog.live_of_event_after(event, self.after, BATCH).await.ok()?;
+                // Asked when the entries are read: what the log lost a moment before is missing among them.
+                let bounds = catalog.live_bounds(event).await.ok()?;
+                if !bounds.continues(self.after) {
+                    self.after = bounds.end;
+                    return Some(Said::Reset);
+                }
                 self.replay = read.len() == BATCH as usize;
                 self.waiting = read.into();
                 // What was read may be newer than the last word about who may listen.
@@ -188,14 +211,20 @@ impl Listener {
 
 fn stream(listener: Listener) -> impl Stream<Item = Result<Event, Infallible>> {
     futures_util::stream::unfold(listener, |mut listener| async {
-        if let Some(greeting) = listener.greetings.pop() {
+        if !listener.greeted {
+            listener.greeted = true;
             // The id lets a client that hears nothing before it is cut off come back without a gap.
-            let greeting = Event::default().event(greeting).id(listener.after.to_string()).data("{}");
-            return Some((Ok(greeting.retry(RETRY)), listener));
+            let hello = Event::default().event(live_event::HELLO).id(listener.after.to_string()).data("{}");
+            return Some((Ok(hello.retry(RETRY)), listener));
         }
-        let entry = listener.next().await?;
-        let data = serde_json::to_string(&LiveEvent { kind: entry.kind, photo: entry.photo }).unwrap_or_default();
-        let event = Event::default().id(entry.number.to_string()).event(entry.kind.as_str()).data(data);
+        let event = match listener.next().await? {
+            Said::Reset => Event::default().event(live_event::RESET).id(listener.after.to_string()).data("{}"),
+            Said::Entry(entry) => {
+                let data =
+                    serde_json::to_string(&LiveEvent { kind: entry.kind, photo: entry.photo }).unwrap_or_default();
+                Event::default().id(entry.number.to_string()).event(entry.kind.as_str()).data(data)
+            }
+        };
         Some((Ok(event), listener))
     })
 }

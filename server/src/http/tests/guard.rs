@@ -115,6 +115,20 @@ async fn the_ids_of_a_stream_tell_nothing_of_other_events() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_cut_while_a_stream_begins_is_told() {
+    let bench = Bench::new().await;
+    let party = bench.party("one").await;
+    let request = Request::get("/api/live").header("cookie", &party.guest).header("last-event-id", "0");
+    let answer = bench.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    // The stream was let in and has read nothing yet.
+    bench.catalog.trim_live(i64::MAX).await.unwrap();
+    let mut stream = Stream(answer.into_body());
+    assert!(stream.next().await.unwrap().contains("event: hello"));
+    let told = stream.next().await.unwrap();
+    assert!(told.contains("event: reset") && told.contains("id: 2"), "{told}");
+}
+
+#[tokio::test]
 async fn a_gallery_that_was_closed_is_not_told_again() {
     let bench = Bench::new().await;
     let party = bench.party("one").await;
