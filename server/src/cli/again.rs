@@ -14,7 +14,8 @@ use super::{DataArg, folder};
 use crate::catalog::Requeue;
 use crate::cpu::CpuPool;
 use crate::matching::{FaceState, Matching};
-use crate::{Elsewhere, Role, Server, Site, is_absent, picture, roles};
+use crate::site::is_absent;
+use crate::{Elsewhere, Role, Server, Site, picture, roles};
 
 #[derive(Debug, Args)]
 pub(super) struct ReindexArgs {

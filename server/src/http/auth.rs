@@ -142,7 +142,7 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<W
 }
 
 async fn operator(app: &App, OperatorToken(secret): &OperatorToken) -> Result<(), ApiError> {
-    let known = app.catalog.setting(crate::OPERATOR).await?.unwrap_or_default();
+    let known = app.catalog.setting(crate::site::OPERATOR).await?.unwrap_or_default();
     let right = bool::from(known.ct_eq(secret.hash().as_bytes()));
     right.then_some(()).ok_or_else(|| ApiError::new(Code::TokenRefused))
 }
