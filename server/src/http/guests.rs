@@ -118,6 +118,9 @@ pub(crate) struct SelfieForm {
     file: Vec<u8>,
 }
 
+/// The query of a request with a picture.
+type Asked = Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>;
+
 /// `POST /api/selfie?consent=yes`: records the consent, then finds the guest, and keeps the enrolment.
 #[utoipa::path(
     post, path = path::SELFIE, tag = "guests", operation_id = "selfie",
@@ -129,15 +132,10 @@ pub(crate) struct SelfieForm {
 pub(crate) async fn selfie(
     State(app): State<Arc<App>>,
     Session(guest): Session,
-    query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
+    query: Asked,
     request: Request,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    // A refusal comes before the picture was read: a phone must still get to read it.
-    let body = shared(body);
-    let request = Request::from_parts(parts, Body::from_stream(pieces(&body)));
-    let result = selfie_inner(app, guest, (Purpose::Search, false), query, request).await;
-    answer(result, &body).await
+    with_picture(app, guest, Wish::Find, query, request).await
 }
 
 /// `POST /api/selfie/look?consent=yes`: where faces are in a picture, so that a camera can say «come closer» before the
@@ -152,14 +150,10 @@ pub(crate) async fn selfie(
 pub(crate) async fn look(
     State(app): State<Arc<App>>,
     Session(guest): Session,
-    query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
+    query: Asked,
     request: Request,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = shared(body);
-    let request = Request::from_parts(parts, Body::from_stream(pieces(&body)));
-    let result = selfie_inner(app, guest, (Purpose::Search, true), query, request).await;
-    answer(result, &body).await
+    with_picture(app, guest, Wish::Look, query, request).await
 }
 
 /// `POST /api/never-match?consent=yes`: records the consent, then makes faces like the one in the picture findable no
@@ -174,14 +168,10 @@ pub(crate) async fn look(
 pub(crate) async fn never_match(
     State(app): State<Arc<App>>,
     Session(guest): Session,
-    query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
+    query: Asked,
     request: Request,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = shared(body);
-    let request = Request::from_parts(parts, Body::from_stream(pieces(&body)));
-    let result = selfie_inner(app, guest, (Purpose::Never, false), query, request).await;
-    answer(result, &body).await
+    with_picture(app, guest, Wish::Never, query, request).await
 }
 
 /// `DELETE /api/never-match`: lifts it. The photos that lost faces to it are indexed again.
@@ -223,13 +213,27 @@ pub(crate) async fn report(
     Ok(Json(ReportTaken { hidden }))
 }
 
-async fn selfie_inner(
-    app: Arc<App>,
-    guest: Guest,
-    (purpose, only_look): (Purpose, bool),
-    query: Result<Query<SelfieQuery>, axum::extract::rejection::QueryRejection>,
-    request: Request,
-) -> ApiResult {
+/// What a guest sends a picture for.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    /// To be found, now and later.
+    Find,
+    /// To be told where the faces in it are.
+    Look,
+    /// To be found never more.
+    Never,
+}
+
+async fn with_picture(app: Arc<App>, guest: Guest, wish: Wish, query: Asked, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    // A refusal comes before the picture was read: a phone must still get to read it.
+    let body = shared(body);
+    let request = Request::from_parts(parts, Body::from_stream(pieces(&body)));
+    let result = grant(app, guest, wish, query, request).await;
+    answer(result, &body).await
+}
+
+async fn grant(app: Arc<App>, guest: Guest, wish: Wish, query: Asked, request: Request) -> ApiResult {
     let Query(query) = query.map_err(|_| ApiError::bad("face and person are numbers"))?;
     let person = query.person.unwrap_or(0);
     if person >= MOST_PEOPLE {
@@ -244,26 +248,26 @@ async fn selfie_inner(
     }
     let language = query.lang.as_deref().map(language).unwrap_or_else(|| accepted_language(request.headers()));
     // Consent is on record before a byte of the picture is looked at.
-    let text = match purpose {
-        Purpose::Search if person == 0 => CONSENT_TEXT,
-        Purpose::Search => OTHERS_TEXT,
-        Purpose::Never => NEVER_TEXT,
+    let (purpose, text) = match wish {
+        Wish::Find | Wish::Look if person == 0 => (Purpose::Search, CONSENT_TEXT),
+        Wish::Find | Wish::Look => (Purpose::Search, OTHERS_TEXT),
+        Wish::Never => (Purpose::Never, NEVER_TEXT),
     };
     app.catalog.record_consent_to(purpose, guest.id, text, &language).await?;
     // Held until the picture was looked at.
     let _room = reserve(&app.selfie_room, &app.limits, request.headers(), SELFIE_WAIT).await?;
     let picture = tokio::time::timeout(SELFIE_TIME, picture(request, &app)).await;
     let picture = picture.map_err(|_| ApiError::bad("the picture came too slowly"))??;
-    match purpose {
-        Purpose::Search if only_look => {
+    match wish {
+        Wish::Look => {
             let faces = app.matching.faces_in(picture).await.map_err(selfie_problem)?;
             Ok(Json(Looked { faces }).into_response())
         }
-        Purpose::Search => {
+        Wish::Find => {
             let found = app.matching.enrol_selfie((guest.event, guest.id, person), picture, query.face).await;
             Ok(Json(found.map_err(selfie_problem)?).into_response())
         }
-        Purpose::Never => {
+        Wish::Never => {
             let agreed = Agreed { text, language: &language };
             let state = app.matching.never_match((guest.event, guest.id), picture, query.face, agreed).await;
             Ok(Json(NeverMatched { state: state.map_err(selfie_problem)? }).into_response())
