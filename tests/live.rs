@@ -245,3 +245,20 @@ async fn the_watcher_says_when_guests_could_see_its_photos() {
     assert!(half > 0 && half <= most && most < 60_000, "{summary}");
     say(&format!("live: close to indexed, as the watcher tells it: half within {half} ms"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_board_counts_from_the_files_close_where_the_watcher_tells() {
+    let server = Server::start_with(&["--faces", "off"]).await;
+    let (event, laptop) = (server.create_event("party"), Laptop::new());
+    let board = async || {
+        let answer = event.request(Method::GET, "/api/board").send().await.unwrap();
+        answer.json::<findme_common::protocol::Board>().await.unwrap()
+    };
+    let mut watch = laptop.start(laptop.for_event(&event));
+    watch.wait_for("idle", 1).await;
+    assert_eq!(board().await.to_guests, None);
+    laptop.put("one.jpg", &small(1));
+    watch.wait_for("idle", 2).await;
+    let told = board().await.to_guests.unwrap();
+    assert_eq!(told.from, findme_common::protocol::DelayFrom::FileClosed, "{told:?}");
+}

@@ -17,7 +17,7 @@ pub use admin::{
     Until,
 };
 pub use attention::{AttentionItem, AttentionList, ReindexRequest, RetryRequest};
-pub use board::{Board, Delay, GuestCounts, MachineItem};
+pub use board::{Board, Delay, DelayFrom, GuestCounts, MachineItem};
 pub use guests::{
     Consent, ErasureReceipt, Held, JoinRequest, Joined, Match, NeverMatched, Report, ReportTaken, SelfieResult,
     SuppressionState, Verdict,
@@ -151,6 +151,9 @@ pub mod metadata {
     pub const KIND: &str = "kind";
     /// Which watcher or camera sent it.
     pub const SOURCE: &str = "source";
+    /// Milliseconds from the moment when the file was closed, as far as the client saw, to this request: the server then
+    /// knows when that was by its own clock. Only of use for figures.
+    pub const AGE: &str = "age";
     /// `yes`: guests do not see the photo until the photographer releases it.
     pub const HOLD: &str = "hold";
     /// Id of an earlier photo of the same shot that this one replaces, whichever of the two arrives first. Its own id: it

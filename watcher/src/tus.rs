@@ -10,7 +10,7 @@ mod attempt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use findme_common::manifest::{PhotoState, PreviewState};
 use findme_common::media::Media;
@@ -99,14 +99,15 @@ pub(crate) async fn send(
     server: &Server,
     manifest: &Manifest,
     event: EventId,
-    parcel: &Parcel,
+    (parcel, closed): (&Parcel, Instant),
     manner: &Manner,
     sent: &Arc<AtomicU64>,
 ) -> Result<Received, Failure> {
     if !is_unchanged(parcel).await? {
         return Err(Failure::Changed);
     }
-    let mut attempt = Attempt { server, manifest, event, parcel, manner, sent, load: Load::Original, told: None };
+    let (load, closed) = (Load::Original, Some(closed));
+    let mut attempt = Attempt { server, manifest, event, parcel, closed, manner, sent, load, told: None };
     let photo = attempt.run().await?;
     if let Some(old) = attempt.told {
         drop(manifest.put_told(parcel.digest, old));
@@ -125,7 +126,7 @@ pub(crate) async fn send_preview(
     server: &Server,
     manifest: &Manifest,
     event: EventId,
-    parcel: &Parcel,
+    (parcel, closed): (&Parcel, Instant),
     manner: &Manner,
     sent: &Arc<AtomicU64>,
 ) -> Result<Received, Failure> {
@@ -147,8 +148,8 @@ pub(crate) async fn send_preview(
         return Err(Failure::Changed);
     }
     let length = preview.bytes.len() as u64;
-    let load = Load::Preview(preview);
-    let mut attempt = Attempt { server, manifest, event, parcel, manner, sent, load, told: None };
+    let (load, closed) = (Load::Preview(preview), Some(closed));
+    let mut attempt = Attempt { server, manifest, event, parcel, closed, manner, sent, load, told: None };
     let photo = attempt.run().await?;
     if let Some(old) = attempt.told {
         drop(manifest.put_told(parcel.digest, old));
@@ -204,8 +205,8 @@ pub(crate) async fn tell(
     let photo = PhotoId::of(event, &parcel.digest);
     if manifest.photo(&parcel.digest).is_some_and(|record| record.is_untold()) {
         let sent = Arc::default();
-        let load = Load::Original;
-        let mut attempt = Attempt { server, manifest, event, parcel, manner, sent: &sent, load, told: None };
+        let (load, closed) = (Load::Original, None);
+        let mut attempt = Attempt { server, manifest, event, parcel, closed, manner, sent: &sent, load, told: None };
         attempt.post().await?;
         if let Some(old) = attempt.told {
             manifest.put_told(parcel.digest, old).wait().await?;

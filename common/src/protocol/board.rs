@@ -20,13 +20,24 @@ pub struct Board {
     pub counts: Counts,
     /// Photos that were accepted in the last ten minutes.
     pub received_lately: u64,
-    /// From the beginning of an upload until guests could find the photo; the last 100 photos. Left out before the first.
+    /// Until guests could find a photo; of the last 100 photos. Left out before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_guests: Option<Delay>,
     /// Who is there for the photos.
     pub guests: GuestCounts,
     /// Machines that may upload.
     pub machines: Vec<MachineItem>,
+}
+
+/// From when on a delay is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum DelayFrom {
+    /// The file's close, as the client saw it.
+    FileClosed,
+    /// The beginning of the upload: the client tells no more.
+    UploadBegun,
 }
 
 /// How long something takes, in milliseconds.
@@ -37,6 +48,8 @@ pub struct Delay {
     pub p50_ms: u64,
     /// 19 of 20 are faster.
     pub p95_ms: u64,
+    /// From when on.
+    pub from: DelayFrom,
 }
 
 /// How many guests have come how far. Never who.

@@ -52,7 +52,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 
 pub(crate) use attention::Requeue;
 pub(crate) use audit::Actor;
-pub(crate) use board::BoardFigures;
+pub(crate) use board::{BoardFigures, ToGuests};
 pub(crate) use changes::Changes;
 pub(crate) use copy::{copy_without_faces, forget_in_copies};
 pub(crate) use curation::{Decision, Recogniser, SealedFaces};

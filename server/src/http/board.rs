@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use findme_common::protocol::{Board, Code, Delay, GuestCounts, path};
+use findme_common::protocol::{Board, Code, Delay, DelayFrom, GuestCounts, path};
 use findme_common::{EventId, GuestId};
 use qrcode::QrCode;
 use qrcode::render::svg;
@@ -17,7 +17,7 @@ use super::App;
 use super::auth::Photographer;
 use super::client::Client;
 use super::problem::{ApiError, ApiResult};
-use crate::catalog::{BoardFigures, PhotoFilter};
+use crate::catalog::{BoardFigures, PhotoFilter, ToGuests};
 use crate::matching::FaceState;
 
 /// Guests are looked for in an event's faces for the board at most this often: boards stay open for hours.
@@ -67,7 +67,7 @@ pub(crate) async fn board(State(app): State<Arc<App>>, machine: Photographer, cl
         faces_wait: event.faces && matches!(app.matching.faces(), FaceState::Waiting(..)),
         counts: app.catalog.counts(id, PhotoFilter::All).await?,
         received_lately: figures.received_lately,
-        to_guests: delay(figures.to_guests_ms),
+        to_guests: delay(&figures.to_guests),
         guests,
         machines: figures.machines,
     };
@@ -84,12 +84,18 @@ async fn counts(app: &App, event: EventId, figures: &BoardFigures) -> Result<Gue
     Ok(GuestCounts { joined: figures.joined, enrolled: figures.enrolled.len() as u64, without_photo })
 }
 
-/// The middle and the 95th of a hundred.
-fn delay(mut times_ms: Vec<i64>) -> Option<Delay> {
+/// The middle and the 95th of a hundred; from the files' close where that is known of any.
+fn delay(photos: &[ToGuests]) -> Option<Delay> {
+    let closed: Vec<i64> = photos.iter().filter_map(|photo| photo.since_closed_ms).collect();
+    let (from, mut times_ms) = if closed.is_empty() {
+        (DelayFrom::UploadBegun, photos.iter().map(|photo| photo.since_begun_ms).collect())
+    } else {
+        (DelayFrom::FileClosed, closed)
+    };
     times_ms.sort_unstable();
     let last = times_ms.len().checked_sub(1)?;
     let at = |percent: usize| u64::try_from(times_ms[last * percent / 100]).unwrap_or(0);
-    Some(Delay { p50_ms: at(50), p95_ms: at(95) })
+    Some(Delay { p50_ms: at(50), p95_ms: at(95), from })
 }
 
 /// `GET /api/board/qr.svg`: the guests' link, for posters and screens.
@@ -118,9 +124,18 @@ mod tests {
 
     #[test]
     fn delays_of_few_and_of_many_photos() {
-        assert_eq!(delay(vec![]), None);
-        assert_eq!(delay(vec![700]), Some(Delay { p50_ms: 700, p95_ms: 700 }));
-        let many: Vec<i64> = (0..100).rev().collect();
-        assert_eq!(delay(many), Some(Delay { p50_ms: 49, p95_ms: 94 }));
+        let begun = |ms| ToGuests { since_begun_ms: ms, since_closed_ms: None };
+        assert_eq!(delay(&[]), None);
+        let from = DelayFrom::UploadBegun;
+        assert_eq!(delay(&[begun(700)]), Some(Delay { p50_ms: 700, p95_ms: 700, from }));
+        let many: Vec<ToGuests> = (0..100).rev().map(begun).collect();
+        assert_eq!(delay(&many), Some(Delay { p50_ms: 49, p95_ms: 94, from }));
+    }
+
+    #[test]
+    fn delays_from_the_close_are_not_mixed_with_others() {
+        let told = ToGuests { since_begun_ms: 300, since_closed_ms: Some(450) };
+        let other = ToGuests { since_begun_ms: 9000, since_closed_ms: None };
+        assert_eq!(delay(&[told, other]), Some(Delay { p50_ms: 450, p95_ms: 450, from: DelayFrom::FileClosed }));
     }
 }

@@ -37,9 +37,10 @@ impl Engine {
             let (server, manifest, event) = (self.server.clone(), Arc::clone(&self.manifest), self.event);
             let manner = self.config.manner.clone();
             self.uploads.spawn(async move {
+                let of = (&job.parcel, job.since.into_std());
                 let result = match job.errand {
-                    Errand::Photo => tus::send(&server, &manifest, event, &job.parcel, &manner, &sent).await,
-                    Errand::Preview => tus::send_preview(&server, &manifest, event, &job.parcel, &manner, &sent).await,
+                    Errand::Photo => tus::send(&server, &manifest, event, of, &manner, &sent).await,
+                    Errand::Preview => tus::send_preview(&server, &manifest, event, of, &manner, &sent).await,
                     Errand::Relation => tus::tell(&server, &manifest, event, &job.parcel, &manner).await,
                     Errand::Release => tus::release(&server, &manifest, event, &job.parcel, &manner).await,
                 };

@@ -57,6 +57,8 @@ pub(super) struct Attempt<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) event: EventId,
     pub(super) parcel: &'a Parcel,
+    /// When its file was closed, as far as was seen; of no interest where nothing is sent.
+    pub(super) closed: Option<Instant>,
     pub(super) manner: &'a Manner,
     pub(super) sent: &'a Arc<AtomicU64>,
     pub(super) load: Load,
@@ -327,8 +329,10 @@ impl Attempt<'_> {
             (metadata::KIND, kind.as_str().to_owned()),
         ];
         let hold = hold.then(|| (metadata::HOLD, "yes".to_owned()));
+        // A time that has passed, not a time of day: the two machines' clocks need not agree.
+        let age = self.closed.map(|closed| (metadata::AGE, closed.elapsed().as_millis().to_string()));
         let replaces = replaces.map(|old| (metadata::REPLACES, PhotoId::of(self.event, &old).to_string()));
-        let pairs = known.into_iter().chain(hold).chain(replaces);
+        let pairs = known.into_iter().chain(age).chain(hold).chain(replaces);
         pairs.map(|(key, value)| format!("{key} {}", STANDARD.encode(value))).collect::<Vec<_>>().join(",")
     }
 }
