@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
 
 use findme_common::PhotoId;
-use findme_common::protocol::{Band, Code, ErasureReceipt, PhotoList, header};
+use findme_common::protocol::{Band, Code, ErasureReceipt, Held, PhotoList, header};
 use findme_server::face::{Engine, default_pack};
 use reqwest::{Method, StatusCode};
 use service::{Busy, Eyes, Service};
@@ -205,6 +205,13 @@ async fn what_is_erased_here_is_erased_there() {
     assert_eq!(event.rest().await.indexed, 4);
     let (guest, never) = (event.guest().await, event.guest().await);
     guest.selfie(photo(100, &[0])).await.unwrap();
+    // Who agreed was told where the picture goes, and that is on record.
+    let held: Held = guest.request(Method::GET, "/api/me").send().await.unwrap().json().await.unwrap();
+    assert!(held.consents[0].text.ends_with("+2026-11-4"), "{held:?}");
+    for page in ["/privacy", "/me"] {
+        let text = guest.request(Method::GET, page).send().await.unwrap().text().await.unwrap();
+        assert!(text.contains("Amazon Rekognition") && !text.contains("Nothing is sent to another company"), "{page}");
+    }
     assert_eq!(service.names().len(), 13);
 
     // A new selfie takes the place of the old one; erasing oneself leaves none.

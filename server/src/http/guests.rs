@@ -27,7 +27,7 @@ use super::uploads::{answer, pieces, shared};
 use crate::catalog::{Agreed, Event, Guest, Purpose, Reported, SESSION_MS};
 use crate::clock::{now_ms, rfc3339};
 use crate::limits::Limits;
-use crate::matching::{MOST_PEOPLE, SelfieError};
+use crate::matching::{FaceState, MOST_PEOPLE, SelfieError};
 
 /// Version of the consent text that the pages show. Changing the text means changing this.
 pub(crate) const CONSENT_TEXT: &str = "2026-11-1";
@@ -37,6 +37,9 @@ pub(crate) const OTHERS_TEXT: &str = "2026-11-3";
 
 /// Version of the text of «never match me». Changing the text means changing this.
 pub(crate) const NEVER_TEXT: &str = "2026-11-2";
+
+/// Version of what each of these says besides where a service elsewhere looks at the picture.
+pub(crate) const SERVICE_TEXT: &str = "2026-11-4";
 
 /// A selfie waits this long for room in memory before its guest is asked to try again.
 const SELFIE_WAIT: Duration = Duration::from_secs(20);
@@ -253,7 +256,11 @@ async fn grant(app: Arc<App>, guest: Guest, wish: Wish, query: Asked, request: R
         Wish::Find | Wish::Look => (Purpose::Search, OTHERS_TEXT),
         Wish::Never => (Purpose::Never, NEVER_TEXT),
     };
-    app.catalog.record_consent_to(purpose, guest.id, text, &language).await?;
+    let text = match app.matching.faces() {
+        FaceState::Remote(_) => format!("{text}+{SERVICE_TEXT}"),
+        FaceState::Ready(..) | FaceState::Waiting(..) | FaceState::Off => text.to_owned(),
+    };
+    app.catalog.record_consent_to(purpose, guest.id, &text, &language).await?;
     // Held until the picture was looked at.
     let _room = reserve(&app.selfie_room, &app.limits, request.headers(), SELFIE_WAIT).await?;
     let picture = tokio::time::timeout(SELFIE_TIME, picture(request, &app)).await;
@@ -268,7 +275,7 @@ async fn grant(app: Arc<App>, guest: Guest, wish: Wish, query: Asked, request: R
             Ok(Json(found.map_err(selfie_problem)?).into_response())
         }
         Wish::Never => {
-            let agreed = Agreed { text, language: &language };
+            let agreed = Agreed { text: &text, language: &language };
             let state = app.matching.never_match((guest.event, guest.id), picture, query.face, agreed).await;
             Ok(Json(NeverMatched { state: state.map_err(selfie_problem)? }).into_response())
         }

@@ -161,7 +161,7 @@ mod tests {
     use findme_common::Digest;
 
     use super::*;
-    use crate::http::guests::{CONSENT_TEXT, NEVER_TEXT, OTHERS_TEXT};
+    use crate::http::guests::{CONSENT_TEXT, NEVER_TEXT, OTHERS_TEXT, SERVICE_TEXT};
     use crate::retention::{ATTESTED, ATTESTED_VERSION};
 
     /// Everything between `before` and the next quote, in every file of a folder.
@@ -239,6 +239,9 @@ mod tests {
         let said: Vec<&str> = EMBEDDED.0.iter().map(|texts| texts.say("never.text")).collect();
         let digest = Digest::of(said.join("\n").as_bytes()).to_string();
         assert_eq!((NEVER_TEXT, &digest[..16]), ("2026-11-2", "ebcac89bd5ebe871"));
+        let said: Vec<&str> = EMBEDDED.0.iter().map(|texts| texts.say("consent.service")).collect();
+        let digest = Digest::of(said.join("\n").as_bytes()).to_string();
+        assert_eq!((SERVICE_TEXT, &digest[..16]), ("2026-11-4", "f7c58fbe37b86c2f"));
         let digest = Digest::of(ATTESTED.as_bytes()).to_string();
         assert_eq!((ATTESTED_VERSION, &digest[..16]), ("2026-11-1", "887cc602edd36682"));
     }
