@@ -77,6 +77,7 @@ impl std::fmt::Display for What {
             Rendition::SentPreview => "the sent preview",
             Rendition::Preview => "the preview",
             Rendition::Thumb => "the thumbnail",
+            Rendition::Small => "the small thumbnail",
         })
     }
 }
@@ -200,6 +201,7 @@ impl Check<'_> {
             }
         }
         if promised.derived {
+            // The small thumbnail is made when it is asked for.
             let paths = [Rendition::Preview, Rendition::Thumb]
                 .map(|rendition| self.site.store.path(promised.event, promised.photo, rendition));
             let there = blocking(move || Ok(paths.iter().all(|path| path.exists()))).await?;

@@ -303,14 +303,17 @@ impl Indexer {
             let file = self.store.local(claim.event, claim.photo, rendition);
             file.is_ok_and(|file| picture::open(&file, &self.limits).is_ok())
         };
-        let missing: Vec<_> = [Rendition::Preview, Rendition::Thumb].into_iter().filter(|&of| !kept(of)).collect();
-        if missing.is_empty() {
+        let all = [Rendition::Preview, Rendition::Thumb, Rendition::Small];
+        let [preview, thumb, small] = all.map(|of| !kept(of));
+        if !(preview || thumb || small) {
             return Ok(());
         }
         let made = passing(Trouble::Engine, picture::derivatives(pixels))?;
-        for rendition in missing {
-            let bytes = if rendition == Rendition::Thumb { &made.thumb } else { &made.preview };
-            self.store.put_derived(claim.event, claim.photo, rendition, bytes)?;
+        let made = [(preview, made.preview), (thumb, made.thumb), (small, made.small)];
+        for (rendition, (missing, bytes)) in all.into_iter().zip(made) {
+            if missing {
+                self.store.put_derived(claim.event, claim.photo, rendition, &bytes)?;
+            }
         }
         Ok(())
     }

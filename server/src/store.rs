@@ -7,6 +7,7 @@
 //! DATA/photos/<event>/<photo>.sent-preview  what a client sent ahead of it
 //! DATA/derived/<event>/<photo>.preview.jpg  2048 px, made here
 //! DATA/derived/<event>/<photo>.thumb.jpg    480 px, made here
+//! DATA/derived/<event>/<photo>.small.jpg    320 px, made here
 //! ```
 //!
 //! Where many machines share them, photos and derivatives lie under the same names in an object store (see `bucket`).
@@ -19,6 +20,7 @@ mod survey;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use findme_common::digest::Hasher;
 use findme_common::protocol::Kind;
@@ -42,6 +44,13 @@ pub(crate) enum Rendition {
     Preview,
     /// Long side 480 px at most, made here.
     Thumb,
+    /// Long side 320 px at most, made here; from the thumbnail when it is first asked for, where a photo has none yet.
+    Small,
+}
+
+impl Rendition {
+    /// Every file that a photo may have; the original goes last.
+    pub(crate) const ALL: [Self; 5] = [Self::Small, Self::Thumb, Self::Preview, Self::SentPreview, Self::Original];
 }
 
 impl From<Kind> for Rendition {
@@ -321,7 +330,10 @@ impl PhotoStore {
             return bucket.wait(bucket.put(&key(event, photo, rendition), bytes));
         }
         let target = self.path(event, photo, rendition);
-        let temporary = target.with_extension("part");
+        // Two who make the same one at once must not write into each other's file.
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let temporary = target.with_extension(format!("{}-{number}.part", std::process::id()));
         let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_data()?;
@@ -353,7 +365,7 @@ impl PhotoStore {
     /// # Errors
     /// When one cannot be removed.
     pub(crate) fn remove_photo(&self, event: EventId, photo: PhotoId) -> io::Result<()> {
-        for rendition in [Rendition::Thumb, Rendition::Preview, Rendition::SentPreview, Rendition::Original] {
+        for rendition in Rendition::ALL {
             #[cfg(feature = "s3")]
             if let Some(bucket) = &self.bucket {
                 bucket.wait(bucket.remove(&key(event, photo, rendition)))?;
@@ -406,6 +418,7 @@ pub(crate) fn key(event: EventId, photo: PhotoId, rendition: Rendition) -> Strin
         Rendition::SentPreview => ("photos", ".sent-preview"),
         Rendition::Preview => ("derived", ".preview.jpg"),
         Rendition::Thumb => ("derived", ".thumb.jpg"),
+        Rendition::Small => ("derived", ".small.jpg"),
     };
     format!("{folder}/{}/{}{suffix}", event.to_simple(), photo.to_simple())
 }

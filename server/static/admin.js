@@ -2,11 +2,10 @@
 
 import { sure } from "./ask.js";
 import * as api from "./desk.js";
-import { count, locale, moment, say } from "./say.js";
+import { count, date, moment, number, say } from "./say.js";
 import { system } from "./system.js";
 
 const part = (id) => document.getElementById(id);
-const number = (n) => n.toLocaleString(locale);
 
 function tell(text) {
   part("said").textContent = text;
@@ -76,8 +75,8 @@ function draw(event) {
   find("h3").textContent = event.name;
   const state = [
     say("counts", { n: number(all), of: number(counts.indexed), failed: number(counts.failed) }),
-    event.faces ? event.faces_until && say("until-faces", { n: day(event.faces_until) }) : say("no-faces"),
-    event.photos_until && say("until-photos", { n: day(event.photos_until) }),
+    event.faces ? event.faces_until && say("until-faces", { n: date(event.faces_until) }) : say("no-faces"),
+    event.photos_until && say("until-photos", { n: date(event.photos_until) }),
   ];
   find(".state").textContent = state.filter(Boolean).join(" · ");
   find(".link").href = `/e/${event.join_code}`;
@@ -88,7 +87,7 @@ function draw(event) {
     const answer = await api.tokens(event.id);
     if (went(answer)) find(".machines").replaceChildren(...answer.body.map((token) => machine(event, token, machines)));
   };
-  li.querySelector("details").addEventListener("toggle", machines);
+  find(".tokens").addEventListener("toggle", machines);
   find(".token").addEventListener("submit", async (submit) => {
     submit.preventDefault();
     const answer = await api.createToken(event.id, find(".token").label.value);

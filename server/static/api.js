@@ -1,4 +1,4 @@
-// Requests to the server's public API, and nothing else knows its paths.
+// Requests of guests to the server's public API; desk.js has those of who signed in. Nothing else knows its paths.
 
 /** Milliseconds between looks: without the server's events, with them, and at least. */
 const OFTEN = 5000;
@@ -9,7 +9,7 @@ const BURST = 1000;
  * One request. Always resolves: `code` is "ok", "unchanged", "offline", or what the server's problem says.
  * @returns {Promise<{code: string, body?: object, etag?: string}>}
  */
-async function ask(path, options) {
+export async function ask(path, options) {
   let response;
   try {
     response = await fetch(path, Object.assign({ credentials: "same-origin", cache: "no-store" }, options));
@@ -17,6 +17,7 @@ async function ask(path, options) {
     return { code: "offline" };
   }
   if (response.status === 304) return { code: "unchanged" };
+  if (response.status === 204) return { code: "ok", body: null };
   let body = null;
   try {
     body = await response.json();
@@ -24,13 +25,20 @@ async function ask(path, options) {
     // A Wi-Fi's sign-in page answers anything with 200 and a page.
     if (response.ok) return { code: "offline" };
   }
-  // The page itself was asked for at an earlier moment by its head, and comes without being sent again.
   if (response.ok) return { code: "ok", body, etag: response.headers.get("etag") };
   return { code: (body && body.code) || (response.status === 413 ? "too-large" : "internal"), body };
 }
 
-/** The first look takes what the page's head has already asked for; every other one asks anew. */
-const known = (etag) => (etag ? { headers: { "If-None-Match": etag } } : { cache: "default" });
+/** Options of a request that carries something. */
+export const json = (method, body) => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+const known = (etag) => (etag ? { headers: { "If-None-Match": etag } } : {});
+
+/** The newest photos, which came with the page: {photos, total}; null where there are none. */
+export function listed() {
+  const list = document.getElementById("listed");
+  return list && JSON.parse(list.content.textContent);
+}
 
 /** All photos of the guest, or "unchanged" since `etag`. `some` is called with those of the first page when there are more. */
 export async function myPhotos(etag, some) {
@@ -92,10 +100,7 @@ export const liftNeverMatch = () => ask("/api/never-match", { method: "DELETE" }
 export const report = (photo) => ask(`/api/photo/${photo.id}/report`, { method: "POST" });
 
 /** Says whether the guest is in a photo in which they may be. */
-export function sayMine(photo, mine) {
-  const headers = { "Content-Type": "application/json" };
-  return ask(`/api/my-photos/${photo.id}`, { method: "POST", body: JSON.stringify({ mine }), headers });
-}
+export const sayMine = (photo, mine) => ask(`/api/my-photos/${photo.id}`, json("POST", { mine }));
 
 /** What is held about the guest. */
 export const held = () => ask("/api/me");
@@ -103,13 +108,15 @@ export const held = () => ask("/api/me");
 /** A link back, in the place of an earlier one; its end; and coming by it. */
 export const makeLink = () => ask("/api/me/link", { method: "POST" });
 export const endLink = () => ask("/api/me/link", { method: "DELETE" });
-export const comeBack = (secret) =>
-  ask("/api/back", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ secret }) });
+export const comeBack = (secret) => ask("/api/back", json("POST", { secret }));
 
 /** Addresses of a photo's bytes. */
 export const original = (photo) => `/api/photo/${photo.id}`;
 export const preview = (photo) => `/api/photo/${photo.id}/preview`;
 export const thumb = (photo) => `/api/photo/${photo.id}/thumb`;
+export const small = (photo) => `/api/photo/${photo.id}/small`;
+/** Both thumbnails of a grid, by the width of a picture that lies; the page says which sizes are wanted. */
+export const thumbs = (photo) => `${small(photo)} 320w, ${thumb(photo)} 480w`;
 
 /**
  * Looks at once, when the server says that something happened, and every now and then all the same: `look` resolves to

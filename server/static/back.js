@@ -6,11 +6,15 @@ import { comeBack } from "./api.js";
 const secret = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);
 
-const answer = secret ? await comeBack(secret) : { code: "not-joined" };
-if (answer.code === "ok") {
-  location.replace("/me");
-} else {
-  const offline = answer.code === "offline";
-  document.getElementById("coming").hidden = true;
-  document.getElementById(offline ? "no-connection" : "nowhere").hidden = false;
+async function come() {
+  const answer = secret ? await comeBack(secret) : { code: "not-joined" };
+  if (answer.code === "ok") {
+    location.replace("/me");
+  } else {
+    const offline = answer.code === "offline";
+    document.getElementById("coming").hidden = true;
+    document.getElementById(offline ? "no-connection" : "nowhere").hidden = false;
+  }
 }
+
+come();

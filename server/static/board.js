@@ -1,9 +1,9 @@
 // The photographer's board: how the event stands, and its photos to release, show, hide, try again and delete.
 
 import { sure } from "./ask.js";
-import { board, change, follow, photos, preview, remove, signOut, thumb } from "./desk.js";
+import { board, change, follow, photos, preview, remove, signOut, thumb, thumbs } from "./desk.js";
 import { describe } from "./grid.js";
-import { count, locale, moment, say } from "./say.js";
+import { count, lately, locale, number, say } from "./say.js";
 
 const part = (id) => document.getElementById(id);
 const PAGE = 200;
@@ -16,7 +16,6 @@ let filter = "all";
 const chosen = new Set();
 const tiles = new Map();
 
-const number = (n) => n.toLocaleString(locale);
 const seconds = (ms) => (ms / 1000).toLocaleString(locale, { maximumFractionDigits: ms < 9950 ? 1 : 0 });
 
 function figures(body) {
@@ -28,6 +27,8 @@ function figures(body) {
   show("rate", (body.received_lately / 10).toLocaleString(locale, { maximumFractionDigits: 1 }));
   const delay = body.to_guests;
   show("delay", delay ? say("seconds", { n: seconds(delay.p50_ms), of: seconds(delay.p95_ms) }) : "–");
+  // What is counted from when: a client that does not tell when files were closed is not credited with it.
+  if (delay) show("delay-from", say(`delay-${delay.from}`));
   show("joined", number(body.guests.joined));
   show("enrolled", number(body.guests.enrolled));
   show("without-photo", number(body.guests.without_photo));
@@ -47,8 +48,8 @@ function machines(list) {
       const name = document.createElement("b");
       name.textContent = machine.label;
       const facts = [
-        machine.last_seen ? say("seen", { n: moment(machine.last_seen) }) : say("never-seen"),
-        machine.last_photo && say("last-photo", { n: moment(machine.last_photo) }),
+        machine.last_seen ? say("seen", { n: lately(machine.last_seen) }) : say("never-seen"),
+        machine.last_photo && say("last-photo", { n: lately(machine.last_photo) }),
         count("uploads", machine.uploads),
       ];
       const quiet = machine.last_seen && Date.now() - new Date(machine.last_seen) > QUIET;
@@ -89,7 +90,10 @@ function tile(photo) {
   }
   const img = li.querySelector("img");
   // A photo that is not searchable yet has no thumbnail either.
-  if (photo.width && !img.src) img.src = thumb(photo);
+  if (photo.width && !img.src) {
+    img.srcset = thumbs(photo);
+    img.src = thumb(photo);
+  }
   li.querySelector("input").checked = chosen.has(photo.id);
   li.querySelector(".mark").textContent = mark(photo);
   li.classList.toggle("starred", Boolean(photo.featured));
@@ -117,6 +121,7 @@ function choose(id, yes) {
 }
 
 function actions() {
+  if (part("actions").hidden) part("actions").querySelector(".line").scrollLeft = 0;
   part("actions").hidden = chosen.size === 0;
   part("chosen").textContent = chosen.size ? count("chosen", chosen.size) : "";
 }

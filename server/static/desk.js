@@ -1,25 +1,7 @@
 // Requests of those who signed in, photographers and operators. The cookie is the browser's to send; `?desk` says that it
 // is meant, where guests are let in too.
 
-/** One request. Always resolves: `code` is "ok", "offline", or what the server's problem says. */
-async function ask(path, options) {
-  let response;
-  try {
-    response = await fetch(path, Object.assign({ credentials: "same-origin", cache: "no-store" }, options));
-  } catch {
-    return { code: "offline" };
-  }
-  if (response.status === 204) return { code: "ok", body: null };
-  let body = null;
-  try {
-    body = await response.json();
-  } catch {
-    if (response.ok) return { code: "offline" };
-  }
-  return response.ok ? { code: "ok", body } : { code: (body && body.code) || "internal", body };
-}
-
-const json = (method, body) => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+import { ask, json } from "./api.js";
 
 export const signIn = (token) => ask("/api/desk", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
 export const signOut = () => ask("/api/desk", { method: "DELETE" });
@@ -32,6 +14,8 @@ export const photos = (after, limit) =>
   ask(`/api/all-photos?desk&limit=${limit}${after ? `&after=${encodeURIComponent(after)}` : ""}`);
 
 export const thumb = (photo) => `/api/photo/${photo.id}/thumb?desk`;
+/** Both thumbnails, as in api.js. */
+export const thumbs = (photo) => `/api/photo/${photo.id}/small?desk 320w, ${thumb(photo)} 480w`;
 export const preview = (photo) => `/api/photo/${photo.id}/preview?desk`;
 
 /** `what`: show, hide, release, feature, unfeature or retry. */

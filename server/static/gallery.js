@@ -1,9 +1,9 @@
 // The photos of the event, newest first, all or of an hour or with a star: pages are loaded as one scrolls, new photos wait
 // for a tap where one has scrolled. Only what shows them is loaded first.
 
-import { allPhotos, keepLooking, times } from "./api.js";
+import { allPhotos, keepLooking, listed, times } from "./api.js";
 import { Grid, whenSeen } from "./grid.js";
-import { count, hour, say, tell } from "./say.js";
+import { count, hour, number, say, tell } from "./say.js";
 
 const part = (id) => document.getElementById(id);
 let viewer = null;
@@ -48,6 +48,11 @@ function prepend(page) {
   waiting = null;
 }
 
+function tellTotal(total) {
+  if (!narrow) grid.total = total;
+  part("count").textContent = total ? count("photos", total) : "";
+}
+
 async function look() {
   const asked = narrow;
   const answer = await allPhotos(narrow, null, etag);
@@ -55,9 +60,7 @@ async function look() {
   if (answer.code !== "ok" || asked !== narrow) return answer.code;
   etag = answer.etag;
   const page = answer.body;
-  const total = page.counts.indexed + page.counts.received;
-  if (!narrow) grid.total = total;
-  part("count").textContent = total ? count("photos", total) : "";
+  tellTotal(page.counts.indexed + page.counts.received);
   const fresh = newer(page.photos);
   if (grid.photos.length === 0 || scrollY < 200 || !fresh) {
     prepend(page);
@@ -82,6 +85,9 @@ async function more() {
 }
 
 grid.nearEnd = more;
+const ahead = listed();
+if (ahead) tellTotal(ahead.total);
+if (ahead) show(ahead.photos);
 part("more").addEventListener("click", more);
 part("newer").addEventListener("click", () => {
   if (waiting) prepend(waiting);
@@ -97,7 +103,7 @@ async function fillHours() {
   const chosen = choice.value;
   const fixed = [...choice.options].filter((option) => !option.dataset.hour);
   const hours = answer.body.map((each) => {
-    const option = new Option(say("hour", { n: hour(each.hour), of: count("photos", each.photos) }), `from=${each.hour}:00&to=${each.hour}:60`);
+    const option = new Option(say("hour", { n: hour(each.hour), of: number(each.photos) }), `from=${each.hour}:00&to=${each.hour}:60`);
     option.dataset.hour = each.hour;
     return option;
   });

@@ -1,7 +1,7 @@
 // A grid of photos in rows that fill the page, nothing cropped. Only the rows near the screen are in the document, however
 // many photos there are: places follow from the photos' sizes alone, so that nothing jumps when a picture arrives.
 
-import { thumb, preview } from "./api.js";
+import { preview, small, thumb, thumbs } from "./api.js";
 import { say, cameraTime } from "./say.js";
 
 const tile = document.getElementById("tile");
@@ -229,6 +229,12 @@ export class Grid {
     return li && li.firstElementChild;
   }
 
+  /** The picture of a photo that the browser has already, else its small thumbnail. */
+  seen(photo) {
+    const link = this.link(photo.id);
+    return (link && link.firstElementChild.currentSrc) || small(photo);
+  }
+
   /** Brings a photo onto the screen and gives it the focus. */
   focus(id) {
     const at = this.photos.findIndex((photo) => photo.id === id);
@@ -283,6 +289,7 @@ export class Grid {
     // The first screen's are wanted at once.
     if (at < 8) img.loading = "eager";
     if (at < 8) img.fetchPriority = "high";
+    img.srcset = thumbs(photo);
     img.src = thumb(photo);
     li.classList.toggle("starred", Boolean(photo.featured));
     // Without a dialog element (old phones) the link itself shows the photo.

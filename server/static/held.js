@@ -2,11 +2,10 @@
 
 import { endLink, erase, held, makeLink } from "./api.js";
 import { sure } from "./ask.js";
-import { locale, moment, say, tell } from "./say.js";
+import { moment, number, say, tell } from "./say.js";
 import { hand } from "./zip.js";
 
 const part = (id) => document.getElementById(id);
-const number = (n) => n.toLocaleString(locale);
 
 /** Says what went wrong beside the buttons that were pressed; nothing when there is no text. */
 const warn = (text) => tell("yours-problem", text);
@@ -119,6 +118,8 @@ export function yourData(gone) {
     const answer = await makeLink();
     warn(answer.code === "ok" ? "" : say(answer.code === "offline" ? "offline" : "failed"));
     if (answer.code !== "ok") return;
+    // What it says of links is no longer so.
+    hide();
     showLink(answer.body.link);
     part("link-share").hidden = !navigator.share;
     part("link-text").focus({ preventScroll: true });
@@ -142,6 +143,7 @@ export function yourData(gone) {
     const answer = await endLink();
     warn(answer.code === "ok" ? "" : say(answer.code === "offline" ? "offline" : "failed"));
     if (answer.code !== "ok") return;
+    hide();
     showLink("");
     part("link-ended").textContent = say("link-ended");
   });

@@ -1,7 +1,7 @@
 // The guest's own page: the photos that were found, kept up to date while the page is looked at. Only what shows them is
 // loaded first; what one does with them comes a moment later, see mine.js.
 
-import { keepLooking, myPhotos, sayMine } from "./api.js";
+import { keepLooking, listed, myPhotos, sayMine } from "./api.js";
 import { Grid, describe, whenSeen } from "./grid.js";
 import { count, say, tell } from "./say.js";
 
@@ -25,16 +25,19 @@ function start() {
     if (is) part("selfie").hidden = true;
   }
 
-  function showPhotos(photos) {
+  /** `all`: how many there are, where not all of them are known yet. */
+  function showPhotos(photos, all) {
     const mine = photos.filter((photo) => photo.band !== "maybe");
+    const total = all || mine.length;
+    you.total = total;
     const fresh = you.set(mine);
     const less = photos.filter((photo) => photo.band === "maybe");
     // Shown before it is filled: what has no width has no rows.
     part("maybe-part").hidden = less.length === 0;
     maybe.set(less);
-    part("nothing").hidden = mine.length > 0;
-    part("save-all").hidden = mine.length < 2;
-    const said = mine.length ? [count("photos", mine.length)] : [];
+    part("nothing").hidden = total > 0;
+    part("save-all").hidden = total < 2;
+    const said = total ? [count("photos", total)] : [];
     if (fresh && !first) said.push(count("arrived", fresh));
     part("found-count").textContent = said.join(" · ");
     if (viewer) viewer.refresh();
@@ -73,6 +76,8 @@ function start() {
     return answer.code;
   }
 
+  const ahead = listed();
+  if (ahead) showPhotos(ahead.photos, ahead.total);
   const lookNow = keepLooking(look, ["you", "maybe", "removed"], (offline) => tell("connection", offline ? say("offline") : ""));
 
   /** What was shown is of another picture, or of nobody any more. */

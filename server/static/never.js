@@ -25,6 +25,7 @@ export function neverForm(done) {
 
   function show(open) {
     part("never").hidden = !open;
+    part("main").classList.toggle("asking", open);
     part("never-consent").checked = false;
     complain("");
     if (open) {

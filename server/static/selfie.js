@@ -55,6 +55,7 @@ export function selfieForm(found, back) {
     for (const each of form.querySelectorAll("[data-for]")) each.hidden = (each.dataset.for === "me") !== (who === 0);
     complain("");
     part("selfie-back").hidden = !withWayBack;
+    for (const other of form.querySelectorAll(".or")) other.hidden = withWayBack;
     only(form);
   }
 

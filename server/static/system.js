@@ -1,19 +1,12 @@
 // The operator's page, lower half: room, how faces are found and how sure that is here, and what was erased.
 
 import * as api from "./desk.js";
-import { locale, moment, say } from "./say.js";
+import { locale, moment, number, say, size } from "./say.js";
 
 const part = (id) => document.getElementById(id);
-const number = (n) => n.toLocaleString(locale);
 const percent = (share) => (share === null ? "–" : share.toLocaleString(locale, { style: "percent", maximumFractionDigits: 1 }));
 
 const likeness = (cosine) => (cosine === null ? "–" : cosine.toLocaleString(locale, { minimumFractionDigits: 2, maximumFractionDigits: 2 }));
-
-/** Bytes for people. */
-function size(bytes) {
-  const [unit, by] = bytes < 1e6 ? ["kB", 1e3] : bytes < 1e9 ? ["MB", 1e6] : ["GB", 1e9];
-  return `${(bytes / by).toLocaleString(locale, { maximumFractionDigits: 1 })} ${unit}`;
-}
 
 function cell(name, text) {
   const each = document.createElement(name);

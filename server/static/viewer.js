@@ -3,7 +3,7 @@
 import { original, preview, report, thumb } from "./api.js";
 import { sure } from "./ask.js";
 import { describe } from "./grid.js";
-import { say, cameraTime, locale } from "./say.js";
+import { cameraTime, number, say } from "./say.js";
 
 /** Longer sides of the pictures that the server makes, in pixels. */
 const THUMB = 480;
@@ -91,7 +91,7 @@ export class Viewer {
     large.src = preview(photo);
     large.alt = describe(photo);
     // The thumbnail is in the browser's cache already: something is to be seen at once.
-    small.src = thumb(photo);
+    small.src = this.grid.seen(photo);
     const save = this.find(".save");
     save.href = original(photo);
     save.download = photo.name;
@@ -104,7 +104,6 @@ export class Viewer {
     const at = this.index();
     const of = Math.max(this.grid.total, this.grid.photos.length);
     const loaded = this.grid.photos.length;
-    const number = (n) => n.toLocaleString(locale);
     this.find(".where").textContent = say("position", { n: number(at + 1), of: number(of) });
     this.find(".previous").disabled = at === 0;
     this.find(".next").disabled = at === loaded - 1;

@@ -1,17 +1,12 @@
 // All photos of the guest in one file, with what is still to come shown. A very large one is left to the browser, which
 // writes it to its disk as it comes; this would hold it in memory.
 
-import { locale, say } from "./say.js";
+import { say, size } from "./say.js";
 
 const part = (id) => document.getElementById(id);
 
 /** Bytes up to which the page itself fetches. */
 const MOST = 300e6;
-
-export const size = (bytes) => {
-  const [unit, by] = bytes < 1e6 ? ["kB", 1e3] : bytes < 1e9 ? ["MB", 1e6] : ["GB", 1e9];
-  return `${(bytes / by).toLocaleString(locale, { maximumFractionDigits: bytes < 1e7 ? 1 : 0 })} ${unit}`;
-};
 
 /** Gives a blob to the browser as a download. */
 export function hand(blob, name) {

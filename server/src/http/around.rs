@@ -162,7 +162,9 @@ fn policy(method: &Method, route: &str) -> Option<Policy> {
         path::SELFIE_LOOK if method == Method::POST => Some(Policy::Looks),
         path::ALL_PHOTOS | path::MY_PHOTOS | path::TIMES | path::NAMES => Some(Policy::Lists),
         path::MY_PHOTOS_ZIP => Some(Policy::Bytes),
-        "/api/photo/{id}" | "/api/photo/{id}/preview" | "/api/photo/{id}/thumb" if method != Method::DELETE => {
+        "/api/photo/{id}" | "/api/photo/{id}/preview" | "/api/photo/{id}/thumb" | "/api/photo/{id}/small"
+            if method != Method::DELETE =>
+        {
             Some(Policy::Bytes)
         }
         route if route.starts_with(path::UPLOADS) => Some(Policy::Uploads),

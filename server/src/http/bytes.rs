@@ -17,6 +17,7 @@ use super::problem::{ApiError, ApiResult};
 use crate::catalog::Photo;
 use crate::names::safe_name;
 use crate::picture::location::{self, Patches};
+use crate::picture::{self, PictureError};
 use crate::store::Rendition;
 
 /// `GET /api/photo/{id}`.
@@ -96,6 +97,64 @@ pub(crate) async fn thumb(
     headers: HeaderMap,
 ) -> ApiResult {
     derived(&app, viewer, &id, Rendition::Thumb, "thumb", &headers).await
+}
+
+/// `GET /api/photo/{id}/small`.
+#[utoipa::path(
+    get, path = "/api/photo/{id}/small", tag = "photos", operation_id = "photo_small",
+    security(("photographer" = []), ("guest" = [])),
+    params(("id" = String, Path, description = "Photo id")),
+    responses(
+        (status = 200, description = "JPEG, long edge 320", body = [u8], content_type = "image/jpeg"),
+        (status = 206, description = "The range that was asked for"),
+        (status = 304, description = "Unchanged"),
+        (status = 416, description = "No such range"),
+    ),
+)]
+pub(crate) async fn small(
+    app: State<Arc<App>>,
+    viewer: Viewer,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> ApiResult {
+    derived(&app, viewer, &id, Rendition::Small, "small", &headers).await
+}
+
+/// Opens a file of a photo. Photos that were indexed before there were small thumbnails get theirs now.
+async fn opened(app: &App, event: EventId, id: PhotoId, rendition: Rendition) -> Result<Opened, ApiError> {
+    let mut opened = Opened::of(&app.store, event, id, rendition).await;
+    if rendition == Rendition::Small && matches!(&opened, Err(error) if error.kind() == ErrorKind::NotFound) {
+        opened = match make_small(app, event, id).await {
+            Ok(()) => Opened::of(&app.store, event, id, rendition).await,
+            Err(error) => Err(error),
+        };
+    }
+    match opened {
+        Ok(file) => Ok(file),
+        Err(error) => Err(missing(app, event, id, &error).await),
+    }
+}
+
+/// Makes the small thumbnail from the thumbnail, for good.
+async fn make_small(app: &App, event: EventId, id: PhotoId) -> std::io::Result<()> {
+    let (cpu, store) = (app.matching.cpu(), app.store.clone());
+    let turn = cpu.turn().await.map_err(std::io::Error::other)?;
+    let make = move || {
+        let thumb = picture::open(&store.local(event, id, Rendition::Thumb)?, &picture::Limits::default());
+        let thumb = thumb.map_err(|error| match error {
+            PictureError::Io(error) => error,
+            error => std::io::Error::other(error),
+        })?;
+        let small = picture::small_of(&thumb.pixels).map_err(std::io::Error::other)?;
+        store.put_derived(event, id, Rendition::Small, &small)
+    };
+    cpu.run(turn, make).await.map_err(std::io::Error::other)??;
+    // Made while its photo was deleted, it would be in nobody's charge.
+    if app.catalog.is_deleted(event, id).await.map_err(std::io::Error::other)? {
+        let store = app.store.clone();
+        crate::uploads::blocking(move || store.remove_photo(event, id)).await?;
+    }
+    Ok(())
 }
 
 async fn derived(
@@ -194,10 +253,7 @@ async fn send(
         base.remove(header::CONTENT_TYPE);
         return Ok((StatusCode::NOT_MODIFIED, base).into_response());
     }
-    let file = match Opened::of(&app.store, viewer.event(), id, rendition).await {
-        Ok(file) => file,
-        Err(error) => return Err(missing(app, viewer.event(), id, &error).await),
-    };
+    let file = opened(app, viewer.event(), id, rendition).await?;
     let size = file.length();
     // A range of another version of the file is not what was asked for.
     let ranged = headers.get(header::IF_RANGE).is_none_or(|version| version.as_bytes() == tag.as_bytes());

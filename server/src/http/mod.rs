@@ -137,6 +137,7 @@ fn api(limits: &Limits) -> OpenApiRouter<Arc<App>> {
         .routes(routes!(bytes::original, photographer::delete))
         .routes(routes!(bytes::preview))
         .routes(routes!(bytes::thumb))
+        .routes(routes!(bytes::small))
         .routes(routes!(photographer::show))
         .routes(routes!(photographer::hide))
         .routes(routes!(photographer::release))

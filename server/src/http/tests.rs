@@ -4,6 +4,7 @@
 mod desk;
 mod guard;
 mod limits;
+mod pages;
 mod visits;
 
 use std::sync::Arc;
@@ -116,6 +117,10 @@ impl Bench {
 
     /// A picture that differs with `seed`, all the way through the uploads and the indexer.
     async fn upload(&self, event: findme_common::EventId, photographer: &str, seed: &str) -> PhotoId {
+        self.upload_named(event, photographer, seed, "").await
+    }
+
+    async fn upload_named(&self, event: findme_common::EventId, photographer: &str, seed: &str, name: &str) -> PhotoId {
         let mut rgb = vec![90; 64 * 48 * 3];
         rgb[..seed.len()].copy_from_slice(seed.as_bytes());
         let mut jpeg = Vec::new();
@@ -126,7 +131,10 @@ impl Bench {
             .header("authorization", photographer)
             .header("tus-resumable", "1.0.0")
             .header("upload-length", jpeg.len())
-            .header("upload-metadata", format!("digest {}", base64(digest.to_string().as_bytes())))
+            .header(
+                "upload-metadata",
+                format!("filename {},digest {}", base64(name.as_bytes()), base64(digest.to_string().as_bytes())),
+            )
             .header(header::CONTENT_TYPE, findme_common::protocol::OFFSET_OCTET_STREAM);
         let response = self.router.clone().oneshot(request.body(Body::from(jpeg)).unwrap()).await.unwrap();
         assert_eq!(response.status(), StatusCode::CREATED);
@@ -167,6 +175,7 @@ async fn every_route_asks_who_it_is() {
         ("GET", "/api/photo/{id}", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/preview", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/photo/{id}/thumb", [401, 200, 404, 200, 404, 401]),
+        ("GET", "/api/photo/{id}/small", [401, 200, 404, 200, 404, 401]),
         ("GET", "/api/all-photos", [401, 200, 200, 200, 200, 401]),
         ("GET", "/api/my-photos", [401, 200, 200, 401, 401, 401]),
         ("POST", "/api/my-photos/{id}", [401, 400, 400, 401, 401, 401]),
@@ -311,7 +320,7 @@ async fn indexing_again_changes_no_byte_that_was_shown() {
         std::fs::copy(&elsewhere, path).unwrap();
     }
     let shown = files();
-    assert_eq!(shown.len(), 2);
+    assert_eq!(shown.len(), 3);
     let reindex = format!("/api/admin/events/{}/reindex", party.id);
     assert_eq!(bench.ask("POST", &reindex, operator, "{}").await.json::<Changed>(), Changed { changed: 1 });
     assert_eq!(bench.indexer.step().await.unwrap(), Step::Done);
@@ -391,7 +400,7 @@ async fn in_a_closed_gallery_a_guest_sees_no_photo_that_they_are_not_in() {
         bench.ask("PATCH", &event, Some(("authorization", &bearer)), body).await.status
     };
     assert_eq!(set(false).await, StatusCode::NO_CONTENT);
-    for rendition in ["", "/preview", "/thumb"] {
+    for rendition in ["", "/preview", "/thumb", "/small"] {
         let path = format!("/api/photo/{}{rendition}", party.photo);
         assert_eq!(bench.ask("GET", &path, guest, "").await.status, StatusCode::NOT_FOUND, "{rendition}");
         assert_eq!(bench.ask("GET", &path, photographer, "").await.status, StatusCode::OK, "{rendition}");

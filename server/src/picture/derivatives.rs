@@ -1,4 +1,4 @@
-//! Preview and thumbnail, made in one pass: the thumbnail from the preview, the preview from the decoded pixels.
+//! Preview and thumbnails, made in one pass: each from the next larger one, the preview from the decoded pixels.
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -10,6 +10,8 @@ use super::Pixels;
 pub const PREVIEW_SIDE: u32 = 2048;
 /// Longer side of a thumbnail at most, in pixels.
 pub const THUMB_SIDE: u32 = 480;
+/// Longer side of a small thumbnail at most, in pixels: two for each of a tile's on a phone.
+pub const SMALL_SIDE: u32 = 320;
 
 const PREVIEW_QUALITY: u8 = 85;
 /// Six of them are a phone's first screen, which has to come through a thin line.
@@ -22,6 +24,8 @@ pub struct Derivatives {
     pub preview: Vec<u8>,
     /// Longer side at most [`THUMB_SIDE`].
     pub thumb: Vec<u8>,
+    /// Longer side at most [`SMALL_SIDE`].
+    pub small: Vec<u8>,
 }
 
 /// A derivative could not be made. Pixels are checked when they are built, so this points at a fault, not at a photo.
@@ -35,7 +39,7 @@ pub enum DerivativeError {
     Encode(#[from] jpeg_encoder::EncodingError),
 }
 
-/// Makes preview and thumbnail. Neither is ever larger than the pixels it is made from.
+/// Makes preview and thumbnails. None is ever larger than the pixels it is made from.
 ///
 /// # Errors
 /// See [`DerivativeError`].
@@ -43,11 +47,22 @@ pub fn derivatives(pixels: &Pixels) -> Result<Derivatives, DerivativeError> {
     let mut resizer = Resizer::new();
     let shrunk = shrink_to(&mut resizer, pixels, PREVIEW_SIDE)?;
     let preview = shrunk.as_ref().unwrap_or(pixels);
-    let thumb = shrink_to(&mut resizer, preview, THUMB_SIDE)?;
+    let shrunk = shrink_to(&mut resizer, preview, THUMB_SIDE)?;
+    let thumb = shrunk.as_ref().unwrap_or(preview);
     Ok(Derivatives {
         preview: encode(preview, PREVIEW_QUALITY)?,
-        thumb: encode(thumb.as_ref().unwrap_or(preview), THUMB_QUALITY)?,
+        thumb: encode(thumb, THUMB_QUALITY)?,
+        small: small_of(thumb)?,
     })
+}
+
+/// The small thumbnail of what a thumbnail shows.
+///
+/// # Errors
+/// See [`DerivativeError`].
+pub(crate) fn small_of(thumb: &Pixels) -> Result<Vec<u8>, DerivativeError> {
+    let shrunk = shrink_to(&mut Resizer::new(), thumb, SMALL_SIDE)?;
+    encode(shrunk.as_ref().unwrap_or(thumb), THUMB_QUALITY)
 }
 
 /// A JPEG whose longer side is at most `side`.

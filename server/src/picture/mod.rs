@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use findme_common::media::{Media, SNIFF_LEN};
 
-pub(crate) use derivatives::jpeg_of;
-pub use derivatives::{DerivativeError, Derivatives, PREVIEW_SIDE, THUMB_SIDE, derivatives};
+pub use derivatives::{DerivativeError, Derivatives, PREVIEW_SIDE, SMALL_SIDE, THUMB_SIDE, derivatives};
+pub(crate) use derivatives::{jpeg_of, small_of};
 pub use orientation::Orientation;
 use timed::Timed;
 

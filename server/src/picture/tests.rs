@@ -164,9 +164,10 @@ fn derivatives_are_upright_bounded_and_never_grow() {
     let large = decode_all(&jpeg(3000, 1500, None)).unwrap();
     let made = derivatives(&large.pixels).unwrap();
     let size = |bytes: &[u8]| decode_all(bytes).map(|p| (p.source_width, p.source_height)).unwrap();
-    assert_eq!((size(&made.preview), size(&made.thumb)), ((2048, 1024), (480, 240)));
+    assert_eq!((size(&made.preview), size(&made.thumb), size(&made.small)), ((2048, 1024), (480, 240), (320, 160)));
+    assert!(made.small.len() < made.thumb.len());
     let small = derivatives(&decode_all(&jpeg(90, 50, None)).unwrap().pixels).unwrap();
-    assert_eq!((size(&small.preview), size(&small.thumb)), ((90, 50), (90, 50)));
+    assert_eq!((size(&small.preview), size(&small.thumb), size(&small.small)), ((90, 50), (90, 50), (90, 50)));
     let thin = derivatives(&Pixels::new(1, 60_000, vec![9; 180_000]).unwrap()).unwrap();
     assert_eq!(size(&thin.thumb), (1, 480));
 }

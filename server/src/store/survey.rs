@@ -69,12 +69,9 @@ impl PhotoStore {
     pub(crate) fn name_of(&self, path: &Path) -> Option<(EventId, PhotoId, Rendition)> {
         let name = path.file_name()?.to_str()?;
         let event: EventId = path.parent()?.file_name()?.to_str()?.parse().ok()?;
-        let (photo, rest) = name.split_at_checked(32)?;
+        let (photo, _) = name.split_at_checked(32)?;
         let photo: PhotoId = photo.parse().ok()?;
-        let rendition = [Rendition::Original, Rendition::SentPreview, Rendition::Preview, Rendition::Thumb]
-            .into_iter()
-            .find(|rendition| self.path(event, photo, *rendition) == path)?;
-        let _ = rest;
+        let rendition = Rendition::ALL.into_iter().find(|of| self.path(event, photo, *of) == path)?;
         Some((event, photo, rendition))
     }
 

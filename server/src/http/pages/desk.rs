@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect};
 use findme_common::protocol::Code;
 
-use super::{Frame, Tab, Texts, Visit, show};
+use super::{First, Frame, Tab, Texts, Visit, show};
 use crate::catalog::{Event, Machine};
 use crate::http::App;
 use crate::http::auth::{Worker, signed_in};

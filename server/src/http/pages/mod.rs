@@ -3,6 +3,7 @@
 
 mod assets;
 mod desk;
+mod first;
 mod texts;
 mod visit;
 
@@ -15,17 +16,18 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
+use findme_common::JoinCode;
 use findme_common::protocol::{Code, SuppressionState};
-use findme_common::{JoinCode, PhotoId};
 use serde::Deserialize;
 
 use super::App;
 use super::client::{Client, same_origin};
 use super::guests;
 use super::problem::{ApiError, ApiResult};
-use crate::catalog::{Event, Guest, PhotoFilter};
+use crate::catalog::Event;
 use crate::clock::rfc3339;
 use crate::matching::FaceState;
+use first::First;
 pub(crate) use texts::Languages;
 use texts::Texts;
 use visit::Visit;
@@ -90,13 +92,14 @@ struct Me {
     frame: Frame,
     t: &'static Texts,
     search: Search,
+    /// A service elsewhere is sent the selfie.
+    service: bool,
     enrolled: bool,
     never: Option<SuppressionState>,
     gallery_open: bool,
     /// When the server deletes the event by itself, RFC 3339.
     until: Option<String>,
-    /// The photos that will be seen first: their pictures are asked for before any module has run.
-    first: Vec<PhotoId>,
+    first: First,
 }
 
 #[derive(Debug, Template)]
@@ -106,20 +109,7 @@ struct Gallery {
     t: &'static Texts,
     /// When the server deletes the event by itself, RFC 3339.
     until: Option<String>,
-    /// As on the guest's own page.
-    first: Vec<PhotoId>,
-}
-
-/// Photos whose pictures a page asks for at once: two rows of a phone.
-const FIRST: usize = 4;
-
-/// The newest photos of a guest, those that are surely theirs.
-async fn newest_of(app: &App, guest: &Guest) -> Result<Vec<PhotoId>, ApiError> {
-    let found = app.matching.find_guest(guest.event, guest.id).await?;
-    let ids: Vec<PhotoId> = found.you.iter().map(|found| found.photo).collect();
-    let mut shown = app.catalog.shown_photos(guest.event, &ids).await?;
-    shown.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
-    Ok(shown.into_iter().take(FIRST).map(|(_, item)| item.id).collect())
+    first: First,
 }
 
 #[derive(Debug, Template)]
@@ -142,6 +132,8 @@ struct Privacy {
     frame: Frame,
     t: &'static Texts,
     faces: bool,
+    /// A service elsewhere finds them.
+    service: bool,
     faces_erased: bool,
     /// The operator stated that everyone was told.
     attested: bool,
@@ -279,13 +271,14 @@ async fn me(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
         FaceState::Waiting(..) => Search::Waiting,
         FaceState::Off => Search::Off,
     };
+    let service = matches!(app.matching.faces(), FaceState::Remote(_));
     let enrolled = !app.catalog.enrolments(guest.id).await?.is_empty();
     let never = app.catalog.suppression_of(guest.id).await?;
     let (frame, gallery_open) = (Frame::new(&visit, Tab::Mine), event.gallery_open);
     let until = event.photos_until.map(rfc3339);
-    // A hint alone: when it cannot be had the page says itself what is wrong.
-    let first = if enrolled { newest_of(&app, &guest).await.unwrap_or_default() } else { Vec::new() };
-    show(StatusCode::OK, &Me { frame, t: visit.texts, search, enrolled, never, gallery_open, until, first })
+    // A head start alone: when it cannot be had the page says itself what is wrong.
+    let first = if enrolled { First::of_guest(&app, &guest).await.unwrap_or_default() } else { First::default() };
+    show(StatusCode::OK, &Me { frame, t: visit.texts, search, service, enrolled, never, gallery_open, until, first })
 }
 
 /// `GET /back#…`: a guest who comes by their link. The page itself knows nothing of it.
@@ -307,8 +300,7 @@ async fn gallery(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
         return Ok(message(&visit, StatusCode::FORBIDDEN, Saying::GalleryClosed));
     }
     let until = event.photos_until.map(rfc3339);
-    let newest = app.catalog.photos(event.id, PhotoFilter::Shown, None, FIRST as u32).await?.photos;
-    let first = newest.into_iter().map(|photo| photo.id).collect();
+    let first = First::of_event(&app, event).await?;
     show(StatusCode::OK, &Gallery { frame: Frame::new(&visit, Tab::All), t: visit.texts, until, first })
 }
 
@@ -323,6 +315,7 @@ async fn privacy(State(app): State<Arc<App>>, visit: Visit) -> ApiResult {
         frame: Frame::new(&visit, Tab::None),
         t: visit.texts,
         faces,
+        service: faces && matches!(app.matching.faces(), FaceState::Remote(_)),
         faces_erased: event.is_some_and(|event| event.faces_erased_at.is_some()),
         attested: event.is_some_and(|event| event.attested_at.is_some()),
         gallery_open: event.is_none_or(|event| event.gallery_open),

@@ -18,7 +18,7 @@ impl Bench {
     }
 
     /// Signs in from a page of ours; the cookie.
-    async fn sign_in(&self, bearer: &str) -> String {
+    pub(super) async fn sign_in(&self, bearer: &str) -> String {
         let answer = self.with_headers("POST", "/api/desk", &[("authorization", bearer), OURS], "").await;
         assert_eq!(answer.status, StatusCode::NO_CONTENT);
         let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();

@@ -199,7 +199,7 @@ fn what_has_no_place_is_left_alone() {
 fn derivatives_carry_no_metadata_at_all() {
     let picture = crate::picture::from_bytes(&jpeg(), &crate::picture::Limits::default()).unwrap();
     let made = crate::picture::derivatives(&picture.pixels).unwrap();
-    for bytes in [made.preview, made.thumb] {
+    for bytes in [made.preview, made.thumb, made.small] {
         for name in [&b"Exif"[..], b"http://", b"Photoshop", b"8BIM", b"GPS"] {
             assert!(!holds(&bytes, name), "{}", String::from_utf8_lossy(name));
         }
