@@ -8,9 +8,13 @@ mod apart;
 mod axe;
 mod camera;
 mod desk;
+mod keys;
 mod many;
+mod person;
 mod phone;
 mod pictures;
+mod reader;
+mod share;
 mod site;
 
 use std::time::Duration;

@@ -30,7 +30,7 @@ enum View {
 }
 
 /// Draws a photo as the camera is to see it; the browser does it, which knows every format.
-const DRAW: &str = r##"
+pub(super) const DRAW: &str = r##"
 const [bytes, width, height, share, light, done] = arguments;
 (async () => {
   const photo = await createImageBitmap(new Blob([Uint8Array.from(atob(bytes), (c) => c.charCodeAt(0))]));

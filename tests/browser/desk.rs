@@ -108,6 +108,8 @@ async fn seen_by_guests(phone: &Phone, site: &Site) -> anyhow::Result<()> {
     let poster = phone.text(".sheet").await?;
     ensure!(poster.contains(&site.join) && poster.contains("compares the faces"), "{poster}");
     phone.looks_right("poster").await?;
+    let sheets = phone.print("poster").await?;
+    ensure!(sheets == 2, "a poster and a sheet of cards, not {sheets} sheets");
     phone.go(&site.page("/wall")).await?;
     phone.until("return !!document.querySelector('.slide.there')").await?;
     let shown = phone.js("return document.querySelector('.slide.there').dataset.id", vec![]).await?;
@@ -136,7 +138,9 @@ async fn operator(phone: &Phone, site: &Site) -> anyhow::Result<()> {
     phone.until("return document.querySelectorAll('#events li.card').length === 2").await?;
     ensure!(phone.text("#created").await?.contains("fmp."), "its token is shown");
     ensure!(phone.text("#events li.card h3").await? == "Second <event>");
-    phone.click("#events summary").await?;
+    phone.looks_right("admin-events").await?;
+    phone.click("#events .manage > summary").await?;
+    phone.click("#events .tokens > summary").await?;
     phone.until("return document.querySelectorAll('#events .machines li').length === 1").await?;
     phone.looks_right("admin").await?;
     phone.click("#events .machines .button").await?;

@@ -14,11 +14,14 @@ use crate::support::photos::small;
 
 const MANY: i64 = 10_000;
 
+/// Photos that the guest is in.
+const MINE_AGAIN: [&str; 3] = ["people/obama/obama.jpg", "people/obama/obama3.jpg", "groups/ageitgey_two_people.jpg"];
+
 /// A slow phone on 3G: milliseconds to and fro, bytes a second down and up, and so many times slower than this machine.
-const LATENCY_MS: u32 = 300;
-const DOWN: u32 = 200_000;
-const UP: u32 = 94_000;
-const SLOWER: u32 = 4;
+pub(super) const LATENCY_MS: u32 = 300;
+pub(super) const DOWN: u32 = 200_000;
+pub(super) const UP: u32 = 94_000;
+pub(super) const SLOWER: u32 = 4;
 
 /// Puts rows and thumbnails into the data folder of a server that does not run.
 async fn fill(site: &Site) -> anyhow::Result<()> {
@@ -39,7 +42,10 @@ async fn fill(site: &Site) -> anyhow::Result<()> {
     for row in rows.await? {
         let folder = site.data().join("derived").join(row.try_get::<String, _>("event")?);
         std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join(format!("{}.thumb.jpg", row.try_get::<String, _>("id")?)), &thumb)?;
+        let id = row.try_get::<String, _>("id")?;
+        for size in ["thumb", "small"] {
+            std::fs::write(folder.join(format!("{id}.{size}.jpg")), &thumb)?;
+        }
     }
     Ok(catalog.close().await?)
 }
@@ -112,7 +118,8 @@ async fn scroll(phone: &Phone, site: &Site) -> anyhow::Result<()> {
     phone.stood_still().await?;
     phone.looks_right("many-end").await?;
     keys(phone).await?;
-    hours(phone).await
+    hours(phone).await?;
+    phone.console_is_clean(&[]).await
 }
 
 /// The keyboard reaches photos that are not drawn, and the order of the document is that of the photos.
@@ -159,9 +166,11 @@ setTimeout(() => {
   const photo = (e) => e.name.includes("/api/photo/");
   const sum = (list) => list.reduce((bytes, e) => bytes + e.transferSize, 0);
   const thumbs = all.filter(photo);
-  done({ page: sum(all.filter((e) => !photo(e))), thumbs: sum(thumbs), pictures: thumbs.length,
-    list: Math.min(...all.filter((e) => e.name.includes("-photos")).map((e) => e.responseEnd)),
-    firstThumb: Math.min(...thumbs.map((e) => e.responseEnd)), painted,
+  const ids = thumbs.map((e) => e.name.split("/").at(-2));
+  const first = new Set([...document.querySelectorAll(".grid img")].filter((i) => i.getBoundingClientRect().top < innerHeight).map((i) => i.currentSrc));
+  const screen = thumbs.filter((e) => first.has(e.name));
+  done({ page: sum(all.filter((e) => !photo(e))), thumbs: sum(screen), pictures: screen.length, more: thumbs.length - screen.length,
+    twice: ids.length - new Set(ids).size, firstThumb: Math.min(...thumbs.map((e) => e.responseEnd)), painted: painted || null,
     parts: all.filter((e) => !photo(e)).map((e) => [e.name.split("/").pop().slice(0, 30), e.transferSize, Math.round(e.responseEnd)]) });
 }, 1500);
 "##;
@@ -173,6 +182,12 @@ async fn the_first_view_fits_through_a_thin_line() -> anyhow::Result<()> {
     let site = Site::start(&apart.address(), Some(&assets.models)).await?;
     for photo in PHOTOS {
         site.upload(&assets.photos.join(photo)).await?;
+    }
+    // More than a first screen of the guest: the same pictures with a byte behind their end are other photos.
+    for (n, photo) in MINE_AGAIN.iter().cycle().take(9).enumerate() {
+        let mut bytes = std::fs::read(assets.photos.join(photo))?;
+        bytes.push(u8::try_from(n)?);
+        site.send(&format!("again-{n}.jpg"), bytes, "").await?;
     }
     site.indexed().await?;
     let phone = Phone::start(&apart).await?;
@@ -198,16 +213,42 @@ async fn weigh(phone: &Phone, site: &Site, assets: &Assets) -> anyhow::Result<()
         "from the scanned link to the first own photo, without the person's time: {:.1} s",
         began.elapsed().as_secs_f64()
     );
-    // As somebody who comes for the first time meets it.
-    phone.devtools("Network.clearBrowserCache", json!({})).await?;
-    phone.js("return navigator.serviceWorker.getRegistrations().then((all) => Promise.all(all.map((r) => r.unregister())))", vec![]).await?;
-    phone.go("about:blank").await?;
-    phone.go(&site.page("/me")).await?;
-    phone.until("return [...document.querySelectorAll('#you img')].some((i) => i.complete && i.naturalWidth)").await?;
-    let told: Value = phone.client.execute_async(WEIGHT, vec![]).await?;
-    println!("first view over 3G ({LATENCY_MS} ms, {} kbit/s), processor {SLOWER} times slower: {told}", DOWN / 125);
-    let bytes = |of: &str| told[of].as_f64().unwrap_or(f64::MAX);
-    ensure!(bytes("page") <= 60e3, "the page before photos: {told}");
-    ensure!(bytes("page") + bytes("thumbs") <= 150e3, "with the first screen of thumbnails: {told}");
-    phone.stood_still().await
+    for page in ["/me", "/gallery"] {
+        first_view(phone, &site.page(page), page).await?;
+    }
+    phone.console_is_clean(&[]).await
+}
+
+/// How often a page is opened until its first photo is there in time: a machine that does other things is late now and then.
+const TRIES: usize = 6;
+
+/// A page as somebody meets it who comes for the first time.
+async fn first_view(phone: &Phone, url: &str, page: &str) -> anyhow::Result<()> {
+    let mut times = Vec::new();
+    for _ in 0..TRIES {
+        phone.devtools("Network.clearBrowserCache", json!({})).await?;
+        let forget = "return navigator.serviceWorker.getRegistrations().then((all) => Promise.all(all.map((r) => r.unregister())))";
+        phone.js(forget, vec![]).await?;
+        phone.go("about:blank").await?;
+        phone.go(url).await?;
+        phone
+            .until("return [...document.querySelectorAll('.grid img')].some((i) => i.complete && i.naturalWidth)")
+            .await?;
+        let told: Value = phone.client.execute_async(WEIGHT, vec![]).await?;
+        println!("{page} over 3G ({LATENCY_MS} ms, {} kbit/s), processor {SLOWER} times slower: {told}", DOWN / 125);
+        let bytes = |of: &str| told[of].as_f64().unwrap_or(f64::MAX);
+        ensure!(bytes("page") <= 60e3, "the page before photos: {told}");
+        ensure!(bytes("page") + bytes("thumbs") <= 150e3, "with the first screen of thumbnails: {told}");
+        ensure!(bytes("pictures") >= 5.0, "a full screen: {told}");
+        ensure!(told["twice"] == 0, "a thumbnail in two sizes: {told}");
+        phone.stood_still().await?;
+        phone.go(&url.replace(page, "/privacy")).await?;
+        times.push(bytes("painted"));
+        if bytes("painted") < 1500.0 && times.len() > 1 {
+            break;
+        }
+    }
+    println!("{page}: the first photo after {times:?} ms");
+    ensure!(times.iter().any(|time| *time < 1500.0), "{page}: the first photo after {times:?} ms");
+    Ok(())
 }

