@@ -12,6 +12,9 @@ const AHEAD = 1;
 const FIRST = 1200;
 /** Milliseconds after which what else there is need not wait for the first picture. */
 const PATIENCE = 2500;
+/** A picture that did not come is asked for again after so many milliseconds, twice as many each time, so often. */
+const AGAIN = 2000;
+const TRIES = 5;
 /** Screens before the end from which on more photos are asked for. */
 const SOON = 3;
 
@@ -219,6 +222,10 @@ export class Grid {
   }
 
   drop(id, li) {
+    // Who flings past a thousand photos does not wait for their pictures: the line is for what is looked at.
+    const img = li.querySelector("img");
+    img.removeAttribute("srcset");
+    img.removeAttribute("src");
     li.remove();
     this.tiles.delete(id);
   }
@@ -285,7 +292,14 @@ export class Grid {
     const link = li.firstElementChild;
     const img = link.firstElementChild;
     img.alt = describe(photo);
-    img.addEventListener("error", () => li.classList.add("broken"));
+    let tries = 0;
+    img.addEventListener("load", () => li.classList.remove("broken"));
+    img.addEventListener("error", () => {
+      li.classList.add("broken");
+      // A bad line, or too much asked at once: again a little later, while it is looked at.
+      if (tries < TRIES) setTimeout(() => this.tiles.get(photo.id) === li && (img.srcset = thumbs(photo)), AGAIN << tries);
+      tries += 1;
+    });
     // The first screen's are wanted at once.
     if (at < 8) img.loading = "eager";
     if (at < 8) img.fetchPriority = "high";

@@ -95,6 +95,11 @@ async fn ten_thousand_photos_scroll_to_the_end() -> anyhow::Result<()> {
     result
 }
 
+/// Whether everything on the screen has its picture.
+const SEEN: &str = "const on = [...document.querySelectorAll('#all img')].filter((i) => { \
+    const b = i.getBoundingClientRect(); return b.bottom > 0 && b.top < innerHeight; }); \
+    return on.length > 0 && on.every((i) => i.complete && i.naturalWidth > 0)";
+
 async fn heap(phone: &Phone) -> anyhow::Result<f64> {
     phone.devtools("HeapProfiler.collectGarbage", json!({})).await?;
     let used = phone.devtools("Runtime.getHeapUsage", json!({})).await?;
@@ -116,6 +121,10 @@ async fn scroll(phone: &Phone, site: &Site) -> anyhow::Result<()> {
     ensure!(told["most"].as_u64().is_some_and(|most| most < 120), "tiles in the document at once: {told}");
     ensure!(after - before < 20e6, "{before} to {after} bytes");
     phone.stood_still().await?;
+    // Nobody waits for the pictures of all that was flung past.
+    let began = std::time::Instant::now();
+    phone.until(SEEN).await?;
+    println!("pictures of the last screen after {:.1} s", began.elapsed().as_secs_f64());
     phone.looks_right("many-end").await?;
     keys(phone).await?;
     hours(phone).await?;
