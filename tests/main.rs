@@ -11,6 +11,7 @@
 //! | `line` | https with a certificate of one's own, a proxy in between, HTTP/2 |
 //! | `events` | several events from one program; the alarm; the service; what is asked while a watcher runs |
 //! | `watching` | nothing is overlooked: new folders, too few watches, cards that come and go, a laptop that slept |
+//! | `drives` | a drive on the network, and a card as cameras format it |
 //! | `writers` | how real programs write photos: whatever they do, what arrives is whole and there once |
 //! | `previews` | previews ahead of their originals; RAW files; what ratings let go |
 //! | `versions` | edits, exports, undoing: guests see one version of each shot |
@@ -41,6 +42,7 @@ mod backup;
 mod bad_requests;
 mod browser;
 mod commands;
+mod drives;
 mod erasure;
 mod events;
 mod faults;

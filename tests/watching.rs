@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::disks;
 use crate::support::photos::small;
-use crate::support::{Laptop, Server, not_tested, wait_for, wait_within};
+use crate::support::{Laptop, Server, not_tested, signal, wait_for, wait_within};
 
 /// Shorter than the minute after which everything is listed anyway.
 const BEFORE_THE_RESCAN: Duration = Duration::from_secs(40);
@@ -65,6 +65,34 @@ async fn thousands_of_folders_and_none_outside() {
     watch.interrupt();
     watch.end().await.assert_exit(0);
     event.assert_holds_exactly(&[0, 1499, 2999, 8].map(small)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_that_the_system_drops_are_made_up_for() {
+    let said = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").ok();
+    let Some(most) = said.and_then(|most| most.trim().parse::<u64>().ok()) else {
+        return not_tested("lost notifications: this system does not say how many may wait");
+    };
+    let server = Server::start().await;
+    let event = server.create_event("party");
+    let laptop = Laptop::new();
+    laptop.put("first.jpg", &small(1));
+    let mut watch = laptop.start(laptop.for_event(&event));
+    watch.wait_for("idle", 1).await;
+    // Nobody fetches them, until there are too many; those of the photos are not among them any more.
+    signal("STOP", watch.pid());
+    let noise = laptop.photos().join(".noise");
+    for _ in 0..=most / 2 {
+        fs::File::create(&noise).unwrap();
+        fs::remove_file(&noise).unwrap();
+    }
+    (2..12).for_each(|n| drop(laptop.put(format!("{n}.jpg"), &small(n))));
+    laptop.put("new/12.jpg", &small(12));
+    signal("CONT", watch.pid());
+    wait_within(BEFORE_THE_RESCAN, "all of them", async || (watch.said("uploaded") == 12).then_some(())).await;
+    watch.interrupt();
+    watch.end().await.assert_exit(0);
+    event.assert_holds_exactly(&(1..13).map(small).collect::<Vec<_>>()).await;
 }
 
 /// A watcher in a namespace of its own in which the system allows less. `None` where that is forbidden.
