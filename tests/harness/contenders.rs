@@ -1,6 +1,7 @@
 //! Programs that bring a folder's photos somewhere else, each run the way its users run it, all on loopback:
 //!
-//! * findme-watch: as it comes.
+//! * findme-watch: as it comes, without faces to search: its server decodes every photo and makes thumbnail and preview on
+//!   the same processors. Then once more to a server that only takes photos (`--role web`), as everybody else's does.
 //! * rclone: has no watch mode; `rclone copy` to `rclone serve webdav`, again a second after each end.
 //! * syncthing: two of them with its defaults (its watcher waits 10 s), without discovery and relays.
 //! * restic: has no watch mode; `restic backup` into a folder of this disk (no network: an advantage), again a second after
@@ -32,10 +33,13 @@ pub(crate) enum Tool {
     Syncthing,
     Restic,
     Immich,
+    /// To a server that does nothing with photos but keep them.
+    FindMeTaking,
 }
 
 impl Tool {
-    pub(crate) const ALL: [Self; 5] = [Self::FindMe, Self::Rclone, Self::Syncthing, Self::Restic, Self::Immich];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::FindMe, Self::Rclone, Self::Syncthing, Self::Restic, Self::Immich, Self::FindMeTaking];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -44,12 +48,13 @@ impl Tool {
             Self::Syncthing => "syncthing",
             Self::Restic => "restic (loop)",
             Self::Immich => "immich-cli",
+            Self::FindMeTaking => "findme-watch (server takes only)",
         }
     }
 
     pub(crate) fn is_installed(self) -> bool {
         match self {
-            Self::FindMe => true,
+            Self::FindMe | Self::FindMeTaking => true,
             Self::Rclone => foreign::installed("rclone"),
             Self::Syncthing => foreign::installed("syncthing"),
             Self::Restic => foreign::installed("restic"),
@@ -99,8 +104,9 @@ impl Contender {
         let port = foreign::free_port();
         let mut this = Self { tool, laptop, target, port, packages, server: None, peer: None, client: Client::None };
         match tool {
-            Tool::FindMe => {
-                let server = Server::start_with(&["--faces", "off", "--rate-uploads", "0"]).await;
+            Tool::FindMe | Tool::FindMeTaking => {
+                let role = if tool == Tool::FindMe { "all" } else { "web" };
+                let server = Server::start_with(&["--faces", "off", "--rate-uploads", "0", "--role", role]).await;
                 let event = server.create_event("uploaders");
                 this.server = Some((server, event));
             }
@@ -129,7 +135,7 @@ impl Contender {
     pub(crate) async fn open(&mut self) {
         let address = format!("127.0.0.1:{}", self.port);
         self.peer = match self.tool {
-            Tool::FindMe => {
+            Tool::FindMe | Tool::FindMeTaking => {
                 let (server, _) = self.server.as_mut().expect("it was started");
                 if !server.is_up() {
                     server.run().await;
@@ -162,12 +168,12 @@ impl Contender {
     /// Starts the uploading side as its users do.
     pub(crate) async fn begin(&mut self) {
         self.client = match self.tool {
-            Tool::FindMe => Client::Watch(self.laptop.start(self.laptop.for_event(self.event()))),
+            Tool::FindMe | Tool::FindMeTaking => Client::Watch(self.laptop.start(self.laptop.for_event(self.event()))),
             Tool::Rclone | Tool::Restic => Client::Loop(self.again_and_again()),
             Tool::Syncthing | Tool::Immich => Client::Process(self.command().spawn().unwrap()),
         };
         match self.tool {
-            Tool::FindMe => {
+            Tool::FindMe | Tool::FindMeTaking => {
                 if let Client::Watch(watch) = &mut self.client {
                     watch.wait_for("idle", 1).await;
                 }
@@ -182,7 +188,7 @@ impl Contender {
     /// Starts the uploading side on a full folder, and does not wait for it.
     pub(crate) fn begin_at_once(&mut self) {
         self.client = match self.tool {
-            Tool::FindMe => Client::Watch(self.laptop.start(self.laptop.for_event(self.event()))),
+            Tool::FindMe | Tool::FindMeTaking => Client::Watch(self.laptop.start(self.laptop.for_event(self.event()))),
             Tool::Rclone | Tool::Restic => Client::Loop(self.again_and_again()),
             Tool::Syncthing | Tool::Immich => Client::Process(self.command().spawn().unwrap()),
         };
@@ -214,7 +220,7 @@ impl Contender {
     /// The command that uploads: to its end for those that have one.
     pub(crate) fn command(&self) -> Command {
         match self.tool {
-            Tool::FindMe => {
+            Tool::FindMe | Tool::FindMeTaking => {
                 let mut command = self.laptop.for_event(self.event());
                 command.arg("--once");
                 command
@@ -366,7 +372,7 @@ impl Contender {
     pub(crate) fn has_stored(&self, name: &str, digest: &Digest, bytes: u64, closed: Instant) -> bool {
         let is_whole = |path: &Path| path.metadata().is_ok_and(|file| file.len() == bytes);
         match self.tool {
-            Tool::FindMe => {
+            Tool::FindMe | Tool::FindMeTaking => {
                 let (event, photo) = (self.event().id, PhotoId::of(self.event().id, digest));
                 is_whole(&self.server_folder().join("photos").join(event.to_simple()).join(photo.to_simple()))
             }
@@ -382,7 +388,7 @@ impl Contender {
     /// What is stored on the other side, by digest, and how often; read there by nobody's word but the files'.
     pub(crate) async fn stored(&self) -> BTreeMap<Digest, usize> {
         let folder = match self.tool {
-            Tool::FindMe => self.server_folder().join("photos").join(self.event().id.to_simple()),
+            Tool::FindMe | Tool::FindMeTaking => self.server_folder().join("photos").join(self.event().id.to_simple()),
             Tool::Restic => {
                 let folder = self.target.path().join("restored");
                 let mut restore = self.restic(&["restore", "latest", "--target"]);

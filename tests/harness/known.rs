@@ -58,8 +58,13 @@ async fn know(laptop: &Laptop, event: &Event, files: u64) {
         let path = laptop.photos().join(format!("{:03}/DSC_{number:06}.jpg", number / 1000)).canonicalize().unwrap();
         let (facts, digest) = (path.metadata().unwrap(), Digest::of(content(number).as_bytes()));
         let mut photo = photo.clone();
-        photo.as_object_mut().unwrap().remove("image");
-        photo["digest"] = json!(digest.to_string());
+        // As of a camera that writes its serial number and sub-seconds.
+        let hex = digest.to_string();
+        photo["image"] = json!(format!("b3:{}", &hex[32..]));
+        let name = format!("dsc_{number:06}");
+        photo["shot"] =
+            json!({"key": hex[..16], "long": 6000, "short": 4000, "made": 1_700_000_000 + number, "name": name});
+        photo["digest"] = json!(hex);
         photo["bytes"] = json!(facts.len());
         photo["state"]["received"]["photo"] = json!(PhotoId::of(event.id, &digest).to_string());
         photos.push(photo);
@@ -89,7 +94,7 @@ async fn know(laptop: &Laptop, event: &Event, files: u64) {
 async fn restarts(files: u64, tools: u64) {
     let packages = Tool::Immich.is_installed().then(|| Arc::new(immich_packages()));
     for (at, tool) in Tool::ALL.into_iter().enumerate() {
-        if tools >> at & 1 == 0 || !tool.is_installed() {
+        if tools >> at & 1 == 0 || !tool.is_installed() || tool == Tool::FindMeTaking {
             continue;
         }
         let contender = Contender::new(tool, packages.clone()).await;
@@ -99,7 +104,7 @@ async fn restarts(files: u64, tools: u64) {
             fill(&contender.laptop, files);
         }
         match tool {
-            Tool::FindMe => {}
+            Tool::FindMe | Tool::FindMeTaking => {}
             Tool::Restic => drop(contender.run_to_end(contender.command()).await),
             _ => link(&contender),
         }

@@ -100,7 +100,7 @@ async fn run(subject: &str, numbers: &Numbers) {
                 folder: numbers.get("folder", 300),
                 first_run: numbers.get("files", 2000),
                 outage: numbers.get("outage", 60),
-                tools: numbers.get("tools", 31),
+                tools: numbers.get("tools", 63),
             })
             .await
         }
