@@ -67,7 +67,7 @@ async fn verify_vouches_for_what_the_server_has_and_for_nothing_else() {
     for options in [&["verify", folder][..], &["verify", "--deep", folder]] {
         let (code, said) = run(&laptop, Some(&event), options, "");
         assert_eq!(code, 0, "{said}");
-        assert!(said.contains("4 of 4 photos") && said.contains("1 other files"), "{said}");
+        assert!(said.contains("4 of 4 photos") && said.contains("1 other file ("), "{said}");
         // The server is this machine.
         assert!(said.contains("not a backup") && !said.contains("is safe"), "{said}");
     }

@@ -13,6 +13,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
+use crate::fingerprint::read_full;
+
 /// Where a JPEG lies in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -267,16 +269,7 @@ fn end_of_jpeg(bytes: &[u8]) -> Option<usize> {
 /// Fills the buffer from a place in the file, as far as the file reaches.
 fn read_at(file: &mut File, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
     file.seek(SeekFrom::Start(at))?;
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
+    read_full(file, buffer)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gauge;
 mod hints;
 mod journal;
 mod json;
@@ -45,6 +46,7 @@ mod snapshot;
 mod source;
 #[cfg(test)]
 mod stand_in;
+mod terminal;
 mod times;
 mod totals;
 mod tus;
@@ -142,7 +144,7 @@ pub fn main() -> ExitCode {
 }
 
 fn complain(exit: Exit, line: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "findme-watch: {line}");
+    let _ = writeln!(std::io::stderr(), "{}", terminal::fitted(&format!("findme-watch: {line}")));
     exit.into()
 }
 

@@ -5,16 +5,14 @@
 //! before anything was measured the line is taken for a fast one, unless `--limit-rate` says otherwise. Pure: it is told
 //! the time.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
+
+use crate::gauge::Gauge;
 
 /// A photo that takes longer is worth a preview.
 const SLOW: f64 = 3.0;
 /// One that takes less is not; between the two it stays as it was.
 const FAST: f64 = 1.5;
-/// How long a rate is measured.
-const WINDOW: Duration = Duration::from_secs(2);
 /// What a photo weighs before any was seen, in bytes.
 const USUAL: f64 = 8e6;
 
@@ -25,7 +23,7 @@ pub(crate) struct Line {
     /// Bytes a second.
     rate: Option<f64>,
     usual: f64,
-    window: Option<(Instant, u64)>,
+    gauge: Gauge,
     limit: Option<f64>,
 }
 
@@ -33,7 +31,7 @@ impl Line {
     /// `limit`: bytes a second that the photographer allows.
     pub(crate) fn new(limit: Option<u64>) -> Self {
         let limit = limit.map(|limit| limit as f64);
-        let mut line = Self { slow: false, rate: limit, usual: USUAL, window: None, limit };
+        let mut line = Self { slow: false, rate: limit, usual: USUAL, gauge: Gauge::default(), limit };
         line.judge();
         line
     }
@@ -51,17 +49,7 @@ impl Line {
 
     /// Looks at the clock and at the bytes that have left so far. `pressed`: photos wait for others to be sent.
     pub(crate) fn look(&mut self, now: Instant, gone: u64, pressed: bool) {
-        if !pressed {
-            self.window = None;
-            return;
-        }
-        let (began, before) = *self.window.get_or_insert((now, gone));
-        let took = now - began;
-        if took < WINDOW {
-            return;
-        }
-        self.window = Some((now, gone));
-        let rate = gone.saturating_sub(before) as f64 / took.as_secs_f64();
+        let Some(rate) = self.gauge.look(now, gone, pressed) else { return };
         let rate = self.limit.map_or(rate, |limit| rate.min(limit));
         self.rate = Some(self.rate.map_or(rate, |known| (known + rate) / 2.0));
         self.judge();
@@ -76,6 +64,8 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Sends at this rate for so many seconds.

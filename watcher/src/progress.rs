@@ -74,10 +74,12 @@ impl Bars {
             }
             details.extend(time_left(totals.bytes_left, rate));
         }
-        let (counts, times) = (totals.arrived.counts(), totals.arrived.times());
-        details.extend(counts);
-        self.details.set_message(details.join(", "));
-        self.times.set_message(times.into_iter().next().unwrap_or_default());
+        details.extend(totals.arrived.counts());
+        let times = totals.arrived.times().into_iter().next();
+        // No empty line in between.
+        let mut lines = (!details.is_empty()).then(|| details.join(", ")).into_iter().chain(times);
+        self.details.set_message(lines.next().unwrap_or_default());
+        self.times.set_message(lines.next().unwrap_or_default());
     }
 
     /// Takes the bars away; what was printed stays.

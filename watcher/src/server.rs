@@ -340,6 +340,9 @@ pub(crate) fn away(error: &reqwest::Error) -> Failure {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
+    // «Connection refused (os error 111)»: the number helps nobody.
+    let innermost = innermost.to_string();
+    let innermost = innermost.split(" (os error").next().unwrap_or_default();
     let way_out = if error.is_connect() { "; does it run, and is its address right?" } else { "" };
     Failure::Away(format!("no answer from the server ({innermost}{way_out})"))
 }

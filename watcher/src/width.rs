@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a rate is measured.
-const WINDOW: Duration = Duration::from_secs(2);
+use crate::gauge::{Gauge, WINDOW};
+
 /// One more upload is worth it when it brings so much more.
 const WORTH_IT: f64 = 1.1;
 /// How long a number that was found good is kept before a further one is tried.
@@ -22,8 +22,7 @@ const START: usize = 4;
 pub(crate) struct Width {
     now: usize,
     most: usize,
-    /// Since when, and with how many bytes gone, the present window is measured; `None` while nothing waits.
-    window: Option<(Instant, u64)>,
+    gauge: Gauge,
     /// The rate before the last upload was added; `None`: none was.
     before_growth: Option<f64>,
     /// The rate of the last window.
@@ -36,7 +35,7 @@ impl Width {
     /// At most `most`.
     pub(crate) fn new(most: usize) -> Self {
         let now = START.min(most).max(1);
-        Self { now, most: most.max(1), window: None, before_growth: None, rate: 0.0, rest_until: None }
+        Self { now, most: most.max(1), gauge: Gauge::default(), before_growth: None, rate: 0.0, rest_until: None }
     }
 
     /// How many uploads may run.
@@ -46,17 +45,7 @@ impl Width {
 
     /// Looks at the clock and at the bytes that have left so far. `pressed`: all uploads that may run do, and photos wait.
     pub(crate) fn look(&mut self, now: Instant, gone: u64, pressed: bool) {
-        if !pressed {
-            self.window = None;
-            return;
-        }
-        let (began, before) = *self.window.get_or_insert((now, gone));
-        let took = now - began;
-        if took < WINDOW {
-            return;
-        }
-        self.window = Some((now, gone));
-        let rate = gone.saturating_sub(before) as f64 / took.as_secs_f64();
+        let Some(rate) = self.gauge.look(now, gone, pressed) else { return };
         let last = std::mem::replace(&mut self.rate, rate);
         match self.before_growth.take() {
             Some(before) if rate < before * WORTH_IT => {
@@ -78,7 +67,7 @@ impl Width {
             return;
         }
         self.now = (self.now / 2).max(1);
-        (self.window, self.before_growth) = (None, None);
+        (self.gauge, self.before_growth) = (Gauge::default(), None);
         self.rest_until = Some(now + KEEP);
     }
 }

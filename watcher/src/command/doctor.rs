@@ -16,7 +16,8 @@ use crate::filesystem::{self, Ground};
 use crate::limits;
 use crate::manifest::{Location, Manifest};
 use crate::server::{Server, away};
-use crate::totals::size;
+use crate::terminal::answer;
+use crate::totals::{plural, size};
 
 /// Clocks that differ by more than this sort photos of two cameras wrongly.
 const CLOCK: Duration = Duration::from_secs(60);
@@ -24,6 +25,9 @@ const CLOCK: Duration = Duration::from_secs(60);
 const ROOM: u64 = 200_000_000;
 /// What a camera's photo is taken for when times are told.
 const PHOTO: u64 = 8_000_000;
+
+/// Where the text of each line begins.
+const INDENT: usize = 6;
 
 /// What was looked at, line by line.
 #[derive(Debug, Default)]
@@ -33,16 +37,16 @@ struct Findings {
 
 impl Findings {
     fn good(&self, what: &str) {
-        println!("ok    {what}");
+        answer(&format!("ok    {what}"), INDENT);
     }
 
     fn note(&self, what: &str) {
-        println!("note  {what}");
+        answer(&format!("note  {what}"), INDENT);
     }
 
     fn bad(&mut self, what: &str) {
         self.bad += 1;
-        println!("BAD   {what}");
+        answer(&format!("BAD   {what}"), INDENT);
     }
 }
 
@@ -100,7 +104,7 @@ fn look_at_limits(findings: &mut Findings, folders: &[PathBuf]) {
             limit.most,
             limit.raise(count)
         )),
-        _ => findings.good(&format!("{count} folders below can be watched")),
+        _ => findings.good(&format!("{} can be watched", plural(count, "folder"))),
     }
     if let Some(limit) = limits::instances().filter(|limit| limit.most < 16) {
         findings.note(&format!("only {} programs may watch folders: {}", limit.most, limit.raise(0)));
@@ -123,7 +127,7 @@ fn look_at_manifest(findings: &mut Findings, at: &At) {
         Err(error) => findings.bad(&error.to_string()),
         Ok(manifest) => {
             let counts = manifest.counts();
-            findings.good(&format!("the manifest knows {} photos that are safe", counts.received));
+            findings.good(&format!("the manifest knows {} on the server", plural(counts.received, "photo")));
             if counts.announced + counts.refused + counts.failed > 0 {
                 let left = counts.announced;
                 findings.note(&format!("{left} are still to be sent, {} failed", counts.refused + counts.failed));

@@ -1,5 +1,6 @@
 //! Where the loop stands, in numbers, and what changes there with time alone.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -7,6 +8,9 @@ use tokio::time::Instant;
 use super::Engine;
 use crate::report::Event;
 use crate::totals::Totals;
+
+/// So many files are named of those that are left.
+const NAMED: usize = 3;
 
 impl Engine {
     /// Where everything stands.
@@ -19,6 +23,21 @@ impl Engine {
 
     fn unsent(&self) -> usize {
         self.queue.len() + self.originals.len() + self.later.len() + self.uploads.len()
+    }
+
+    /// Which files have no word yet, by their names, for somebody who ends the program now.
+    pub(crate) fn names_left(&self) -> Option<String> {
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let waiting = self.queue.iter().chain(self.originals.iter()).chain(self.later.iter().map(|(_, job)| job));
+        let unsent = waiting.map(|job| name(&job.parcel.path));
+        let unfinished = self.settling.keys().map(|path| format!("{} (not finished)", name(path)));
+        let named: Vec<_> = unfinished.chain(unsent).take(NAMED).collect();
+        let others = (self.totals().on_the_way as usize).saturating_sub(named.len());
+        match (named.is_empty(), others) {
+            (true, _) => None,
+            (false, 0) => Some(format!("left for the next run: {}", named.join(", "))),
+            (false, _) => Some(format!("left for the next run: {} and {others} more", named.join(", "))),
+        }
     }
 
     /// Whether every file that was found has its word.

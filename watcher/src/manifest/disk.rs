@@ -69,7 +69,7 @@ pub(crate) enum OpenError {
         wanted: EventId,
     },
     /// A new one cannot be made.
-    #[error("the manifest {path} cannot be written: {error}")]
+    #[error("the manifest {path} cannot be written: {error}; give --manifest a file where you may write")]
     Unwritable {
         /// The file or folder.
         path: PathBuf,

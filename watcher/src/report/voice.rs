@@ -16,6 +16,7 @@ use super::words::Words;
 use crate::args::Output;
 use crate::json;
 use crate::progress::Bars;
+use crate::terminal::fitted;
 use crate::totals::Totals;
 
 /// Longest silence while work is going on.
@@ -114,8 +115,8 @@ impl Voice {
             }
         };
         match event {
-            Event::Alarm(_) => self.line(&before.into_iter().chain(line).collect::<String>()),
-            _ => before.into_iter().chain(line).for_each(|line| self.line(&line)),
+            Event::Alarm(_) => self.line(&fitted(&before.into_iter().chain(line).collect::<String>())),
+            _ => before.into_iter().chain(line).for_each(|line| self.line(&fitted(&line))),
         }
     }
 
@@ -149,7 +150,7 @@ impl Voice {
     /// On standard error; nobody may be listening there, which must not end the program.
     fn aside(&self, event: &Event<'_>) {
         if let Some(line) = self.words.of(event) {
-            let _ = writeln!(io::stderr(), "{line}");
+            let _ = writeln!(io::stderr(), "{}", fitted(&line));
         }
     }
 

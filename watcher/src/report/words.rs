@@ -80,24 +80,7 @@ impl Words {
                 number(totals.skipped),
                 number(totals.failed),
             ),
-            Event::Summary { totals, took, .. } => {
-                let took = took.as_secs_f32();
-                let rate = totals.bytes as f32 / 1e6 / took.max(0.001);
-                let arrived = totals.arrived.words();
-                format!(
-                    "{} found: {} sent ({}, {took:.1} s, {rate:.1} MB/s), {} known before, {} duplicate, {} skipped, \
-                     {} failed, {} left{}",
-                    number(totals.found()),
-                    number(totals.uploaded),
-                    size(totals.bytes),
-                    number(totals.known),
-                    number(totals.duplicate),
-                    number(totals.skipped),
-                    number(totals.failed),
-                    number(totals.on_the_way),
-                    if arrived.is_empty() { arrived } else { format!("; {arrived}") },
-                )
-            }
+            Event::Summary { totals, took, .. } => summary(*totals, took.as_secs_f32()),
             Event::Notice(line) | Event::Alarm(line) => (*line).to_owned(),
             Event::Found { .. } | Event::Uploaded { .. } | Event::Duplicate { .. } | Event::Skipped { .. } => {
                 return None;
@@ -114,6 +97,7 @@ impl Words {
             (0, 0) => format!("nothing new: {} known from elsewhere", plural(totals.duplicate, "photo")),
             // The warning comes first: a narrow terminal cuts the end off.
             (_, 0) if self.this_machine_only => format!("not a backup: {photos} copied on this laptop only"),
+            (0, _) => format!("{failed} FAILED, and no photo is on the server"),
             (_, _) if self.this_machine_only => {
                 format!("{failed} FAILED; not a backup: {photos} copied on this laptop only")
             }
@@ -122,6 +106,28 @@ impl Words {
             (_, _) => format!("{photos} {are} safe on the server, {failed} FAILED and not"),
         }
     }
+}
+
+/// The whole run in one line: what there is none of is not named.
+fn summary(totals: Totals, seconds: f32) -> String {
+    let rate = totals.bytes as f32 / 1e6 / seconds.max(0.001);
+    let mut line = format!("{} found: {} sent", number(totals.found()), number(totals.uploaded));
+    if totals.uploaded > 0 {
+        line += &format!(" ({}, {seconds:.1} s, {rate:.1} MB/s)", size(totals.bytes));
+    }
+    for (count, word) in [
+        (totals.known, "known before"),
+        (totals.duplicate, "duplicate"),
+        (totals.skipped, "skipped"),
+        (totals.failed, "FAILED"),
+        (totals.on_the_way, "left"),
+    ] {
+        if count > 0 {
+            line += &format!(", {} {word}", number(count));
+        }
+    }
+    let arrived = totals.arrived.words();
+    if arrived.is_empty() { line } else { format!("{line}; {arrived}") }
 }
 
 #[cfg(test)]
@@ -159,6 +165,17 @@ mod tests {
         assert!(words("a.jpg", SkipReason::NotAPhoto).is_some());
         assert!(words("a.txt", SkipReason::NotAPhoto).is_none());
         assert!(words("a.nef", SkipReason::Raw).is_none());
+    }
+
+    #[test]
+    fn the_summary_names_what_there_is() {
+        let some =
+            Totals { uploaded: 2, bytes: 3_000_000, skipped: 1, failed: 1, on_the_way: 1204, ..Totals::default() };
+        assert_eq!(
+            summary(some, 2.0),
+            "1,208 found: 2 sent (3.0 MB, 2.0 s, 1.5 MB/s), 1 skipped, 1 FAILED, 1,204 left"
+        );
+        assert_eq!(summary(Totals { known: 3, ..Totals::default() }, 0.1), "3 found: 0 sent, 3 known before");
     }
 
     #[test]
