@@ -7,7 +7,9 @@ mod look;
 mod shot;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +23,7 @@ pub use look::{Look, Pattern};
 pub use shot::{PreviewState, Replaces, Shot, ShotKey};
 
 /// Version of the form that is written. A later one is refused, an earlier one is upgraded.
-pub const SCHEMA: u32 = 4;
+pub const SCHEMA: u32 = 5;
 
 /// A snapshot: everything known at one moment. `manifest.journal` holds what came after it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,7 +52,8 @@ pub struct Photo {
     pub digest: Digest,
     /// Length of the content, in bytes.
     pub bytes: u64,
-    /// What its picture is without its metadata; since version 2, and only where the format says what is metadata.
+    /// What its picture is without its metadata; since version 2 (another digest since version 5), and only where the
+    /// format says what is metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageKey>,
     /// Which shot it is of; since version 3, and only where its data say so.
@@ -70,29 +73,71 @@ pub struct Photo {
 }
 
 /// What a picture is without its metadata: a rating or a caption that is written into a file does not change it. The
-/// first 16 bytes of a SHA-256 over everything that a decoder turns into pixels, and over the orientation.
+/// first 16 bytes of a digest over everything that a decoder turns into pixels, and over the orientation. Keys of two
+/// kinds are never equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ImageKey([u8; 16]);
+pub enum ImageKey {
+    /// Of a SHA-256; written until version 4.
+    Sha256([u8; 16]),
+    /// Of a BLAKE3, which costs a quarter of it; since version 5.
+    Blake3([u8; 16]),
+}
 
 impl ImageKey {
-    /// From the digest of what is not metadata.
-    pub fn of(digest: &Digest) -> Self {
-        let mut key = [0; 16];
-        key.copy_from_slice(&digest.as_bytes()[..16]);
-        Self(key)
+    /// In front of the digits of a [`ImageKey::Blake3`].
+    const BLAKE3: &str = "b3:";
+
+    /// The earlier kind, from the digest of what is not metadata.
+    pub fn sha256(digest: &Digest) -> Self {
+        Self::Sha256(first_half(digest.as_bytes()))
+    }
+
+    /// The present kind, from the 32 bytes of the digest of what is not metadata.
+    pub fn blake3(digest: &[u8; 32]) -> Self {
+        Self::Blake3(first_half(digest))
+    }
+}
+
+fn first_half(digest: &[u8; 32]) -> [u8; 16] {
+    std::array::from_fn(|at| digest[at])
+}
+
+/// The text was no image key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an image key is 32 hexadecimal digits, or `b3:` and 32 of them")]
+pub struct NotAnImageKey;
+
+impl FromStr for ImageKey {
+    type Err = NotAnImageKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = |digits| crate::digest::from_hex(digits).ok_or(NotAnImageKey);
+        match text.strip_prefix(Self::BLAKE3) {
+            Some(digits) => read(digits).map(Self::Blake3),
+            None => read(text).map(Self::Sha256),
+        }
+    }
+}
+
+impl fmt::Display for ImageKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sha256(bytes) => f.write_str(&crate::digest::to_hex(bytes)),
+            Self::Blake3(bytes) => write!(f, "{}{}", Self::BLAKE3, crate::digest::to_hex(bytes)),
+        }
     }
 }
 
 impl Serialize for ImageKey {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&crate::digest::to_hex(&self.0))
+        serializer.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for ImageKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let read = |text: &str| crate::digest::from_hex(text).map(Self);
-        crate::text::parsed(deserializer, "an image key is 32 hexadecimal digits", read)
+        let wanted = "an image key is 32 hexadecimal digits, or `b3:` and 32 of them";
+        crate::text::parsed(deserializer, wanted, |text| text.parse().ok())
     }
 }
 
@@ -102,7 +147,7 @@ impl JsonSchema for ImageKey {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^[0-9a-f]{32}$" })
+        schemars::json_schema!({ "type": "string", "pattern": "^(b3:)?[0-9a-f]{32}$" })
     }
 }
 

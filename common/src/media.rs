@@ -45,8 +45,13 @@ impl Media {
 
     /// What the name claims, any case; `None` when it names no photo.
     pub fn of_name(path: &Path) -> Option<Self> {
-        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-        match extension.as_str() {
+        let extension = path.extension()?.to_str()?;
+        // Without a text of its own: a listing asks for every file.
+        let mut lower = [0; 8];
+        let lower = lower.get_mut(..extension.len())?;
+        lower.copy_from_slice(extension.as_bytes());
+        lower.make_ascii_lowercase();
+        match std::str::from_utf8(lower).ok()? {
             "jpg" | "jpeg" | "jpe" => Some(Self::Jpeg),
             "png" => Some(Self::Png),
             "webp" => Some(Self::Webp),

@@ -3,6 +3,7 @@
 //! One task owns all of it and decides; readings and uploads run beside it and only hand back what happened. A file is
 //! at every moment in exactly one place: settling, waiting to be read, waiting to be sent, being sent, or done.
 
+mod listing;
 mod outcomes;
 mod previews;
 mod ratings;
@@ -26,7 +27,7 @@ use crate::alarm::Alarm;
 use crate::args::SimilarArg;
 use crate::arrivals::Arrivals;
 use crate::config::Config;
-use crate::fingerprint::{self, Content, Fingerprint, Reading, Stat};
+use crate::fingerprint::{self, Content, Fingerprint, Reading, Stat, Wish};
 use crate::line::Line;
 use crate::look;
 use crate::manifest::{FileRecord, Manifest, PhotoRecord};
@@ -232,9 +233,12 @@ impl Engine {
     }
 
     fn count_known(&mut self, path: &Path, state: FileState) {
-        if self.manifest.mark_seen(path) {
-            return;
+        if !self.manifest.mark_seen(path) {
+            self.count(state);
         }
+    }
+
+    fn count(&mut self, state: FileState) {
         match state {
             FileState::Photo { duplicate: true, .. } => self.totals.duplicate += 1,
             FileState::Photo { .. } => self.totals.known += 1,
@@ -304,9 +308,10 @@ impl Engine {
     pub(crate) fn start_readings(&mut self) {
         while self.readings.len() < self.readers {
             let Some(path) = self.to_read.pop() else { return };
-            let (stars, looks) = (self.config.min_rating, self.config.similar.is_some());
+            let wish = Wish { stars: self.config.min_rating, earlier_images: self.manifest.has_earlier_images() };
+            let looks = self.config.similar.is_some();
             self.readings.spawn_blocking(move || {
-                let (mut reading, found) = fingerprint::read_rated(&path, stars);
+                let (mut reading, found) = fingerprint::read(&path, wish);
                 if let (Reading::Photo(content), true) = (&mut reading, looks) {
                     content.look = look::of(&path, content.media, content.fingerprint.mtime_ns / 1_000_000_000);
                 }
@@ -393,8 +398,8 @@ impl Engine {
                 if state.is_none()
                     && let Some(image) = image
                 {
-                    if self.manifest.has_image(&image) {
-                        let twin = self.manifest.with_image(&image).filter(|_| file.is_some());
+                    if let Some(known) = self.manifest.known_image(&image) {
+                        let twin = self.manifest.with_image(&known).filter(|_| file.is_some());
                         if let Some(twin) = twin {
                             self.put_back(&path, twin, file.as_ref());
                         }
@@ -404,7 +409,7 @@ impl Engine {
                         }
                         return;
                     }
-                    let twin = self.under_way.iter().find(|(_, under_way)| **under_way == Some(image));
+                    let twin = self.under_way.iter().find(|(_, under_way)| **under_way == Some(image.now));
                     if let Some((twin, _)) = twin {
                         return self.same_image.push((*twin, path));
                     }
@@ -417,6 +422,7 @@ impl Engine {
                     return self.skip(&path, SkipReason::Similar, fingerprint);
                 }
                 if !matches!(state, Some(PhotoState::Announced { .. })) {
+                    let image = image.map(|image| image.now);
                     let record = PhotoRecord { image, shot, look, ..PhotoRecord::announced(fingerprint.bytes) };
                     // Nobody waits for this line: without it the file is read once more, that is all.
                     drop(self.manifest.put_photo(digest, record));

@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use findme_common::Digest;
 use findme_common::digest::Hasher;
-use findme_common::manifest::{ImageKey, Look, Shot};
+use findme_common::manifest::{Look, Shot};
 use findme_common::media::{Media, SNIFF_LEN};
 
 use crate::format::{End, EndCheck};
+use crate::pixels::ImageKeys;
 use crate::rating;
 use crate::shot::{self, Told};
 
@@ -105,7 +106,7 @@ pub(crate) struct Content {
     pub(crate) digest: Digest,
     pub(crate) media: Media,
     /// What the picture is without its metadata, where that can be told.
-    pub(crate) image: Option<ImageKey>,
+    pub(crate) image: Option<ImageKeys>,
     /// Which shot it is of, where its data say so.
     pub(crate) shot: Option<Box<Shot>>,
     /// What it looks like, where somebody wants to know.
@@ -116,23 +117,27 @@ pub(crate) struct Content {
     pub(crate) racy: bool,
 }
 
-/// Reads a file once, from beginning to end: digest, format and completeness. Also answers what the file was like
-/// before, where it could be opened. Blocks.
-pub(crate) fn read(path: &Path) -> (Reading, Option<Stat>) {
-    read_rated(path, None)
+/// What is wanted of a file beside its digest.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wish {
+    /// It is read to its end only when it has at least so many stars.
+    pub(crate) stars: Option<u8>,
+    /// The image keys of earlier programs are wanted too.
+    pub(crate) earlier_images: bool,
 }
 
-/// Like [`read`]; only to the end when it has at least so many `stars`.
-pub(crate) fn read_rated(path: &Path, stars: Option<u8>) -> (Reading, Option<Stat>) {
+/// Reads a file once, from beginning to end: digest, format and completeness. Also answers what the file was like
+/// before, where it could be opened. Blocks.
+pub(crate) fn read(path: &Path, wish: Wish) -> (Reading, Option<Stat>) {
     let mut before = None;
-    let reading = try_read(path, stars, &mut before).unwrap_or_else(|error| match error.kind() {
+    let reading = try_read(path, wish, &mut before).unwrap_or_else(|error| match error.kind() {
         io::ErrorKind::NotFound => Reading::Gone,
         _ => Reading::CannotBeRead(error.to_string()),
     });
     (reading, before)
 }
 
-fn try_read(path: &Path, stars: Option<u8>, found: &mut Option<Stat>) -> io::Result<Reading> {
+fn try_read(path: &Path, wish: Wish, found: &mut Option<Stat>) -> io::Result<Reading> {
     let mut file = File::open(path)?;
     let before = Stat::of(&file.metadata()?);
     *found = Some(before);
@@ -149,10 +154,10 @@ fn try_read(path: &Path, stars: Option<u8>, found: &mut Option<Stat>) -> io::Res
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let Told { shot, rating: rated, orientation } =
         shot::told(&buffer[..head_len], media, &name, before.fingerprint.mtime_ns / 1_000_000_000);
-    if stars.is_some_and(|stars| !rating::reaches(rating::beside(path).or(rated), stars)) {
+    if wish.stars.is_some_and(|stars| !rating::reaches(rating::beside(path).or(rated), stars)) {
         return Ok(Reading::BelowRating);
     }
-    let (mut hasher, mut end, mut filled) = (Hasher::new(), EndCheck::new(sniffed), head_len);
+    let (mut hasher, mut end, mut filled) = (Hasher::new(), EndCheck::new(sniffed, wish.earlier_images), head_len);
     while filled > 0 {
         hasher.update(&buffer[..filled]);
         end.push(&buffer[..filled]);
@@ -162,7 +167,7 @@ fn try_read(path: &Path, stars: Option<u8>, found: &mut Option<Stat>) -> io::Res
     if Stat::of(&fs::symlink_metadata(path)?).fingerprint != before.fingerprint {
         return Ok(Reading::Changed);
     }
-    let image = end.image().map(|pixels| image_key(&pixels, orientation));
+    let image = end.image(orientation);
     Ok(match end.finish(before.fingerprint.bytes) {
         End::Truncated => Reading::Truncated,
         End::Complete => {
@@ -173,15 +178,8 @@ fn try_read(path: &Path, stars: Option<u8>, found: &mut Option<Stat>) -> io::Res
     })
 }
 
-fn image_key(pixels: &Digest, orientation: u8) -> ImageKey {
-    let mut hasher = Hasher::new();
-    hasher.update(pixels.as_bytes());
-    hasher.update(&[orientation]);
-    ImageKey::of(&hasher.finish())
-}
-
 /// Fills the buffer unless the file ends before.
-fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read(&mut buffer[filled..]) {
@@ -197,6 +195,10 @@ fn read_full(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(path: &Path) -> (Reading, Option<Stat>) {
+        super::read(path, Wish::default())
+    }
     use crate::format::tests::jpeg;
 
     #[test]

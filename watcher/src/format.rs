@@ -4,9 +4,9 @@
 //! Bytes are pushed piece by piece while they are hashed, so that a file is read once. Lengths inside the file are
 //! believed for skipping only; nothing is allocated by them.
 
-use findme_common::Digest;
-use findme_common::digest::Hasher;
 use findme_common::media::Media;
+
+use crate::pixels::{ImageKeys, Pixels};
 
 /// Whether the file ends as its format demands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,9 @@ pub(crate) struct EndCheck {
     /// The beginning of a structure whose end has not come yet; at most 16 bytes.
     partial: Vec<u8>,
     step: Step,
-    /// JPEG: digest of everything but metadata.
-    image: Option<Hasher>,
+    /// JPEG: digest of everything but metadata (application segments and comments): what a decoder turns into pixels, and
+    /// what the camera appended. Other formats are not followed that closely.
+    pixels: Option<Pixels>,
     /// What is passed over now is metadata.
     in_metadata: bool,
 }
@@ -60,8 +61,8 @@ enum Progress {
 }
 
 impl EndCheck {
-    /// For a file whose first bytes say `media`.
-    pub(crate) fn new(media: Media) -> Self {
+    /// For a file whose first bytes say `media`. `earlier`: the image keys of earlier programs are wanted too.
+    pub(crate) fn new(media: Media, earlier: bool) -> Self {
         let (skip, step) = match media {
             Media::Jpeg => (2, Step::Marker),
             Media::Png => (8, Step::Chunk),
@@ -71,14 +72,13 @@ impl EndCheck {
             // By its first bytes a RAW file that is no TIFF: CR3 (boxes) cannot be told here from RAF and ORF.
             Media::Raw => (0, Step::Complete),
         };
-        let image = (media == Media::Jpeg).then(Hasher::new);
-        Self { skip, partial: Vec::new(), step, image, in_metadata: false }
+        let pixels = (media == Media::Jpeg).then(|| Pixels::new(earlier));
+        Self { skip, partial: Vec::new(), step, pixels, in_metadata: false }
     }
 
-    /// Digest of everything in the file that is not metadata (application segments and comments): what a decoder turns
-    /// into pixels, and what the camera appended. `None` where the format is not followed that closely.
-    pub(crate) fn image(&self) -> Option<Digest> {
-        self.image.clone().map(Hasher::finish)
+    /// What the picture is without its metadata, shown in this `orientation`. `None` where that cannot be told.
+    pub(crate) fn image(&self, orientation: u8) -> Option<ImageKeys> {
+        self.pixels.as_ref().map(|pixels| pixels.keys(orientation))
     }
 
     /// Takes the next bytes of the file.
@@ -133,8 +133,8 @@ impl EndCheck {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        if let (Some(image), false) = (&mut self.image, self.in_metadata) {
-            image.update(bytes);
+        if let (Some(pixels), false) = (&mut self.pixels, self.in_metadata) {
+            pixels.update(bytes);
         }
     }
 
@@ -306,7 +306,7 @@ pub(crate) mod tests {
     }
 
     fn verdict(bytes: &[u8], pieces: usize) -> End {
-        let mut check = EndCheck::new(Media::sniff(bytes).unwrap());
+        let mut check = EndCheck::new(Media::sniff(bytes).unwrap(), false);
         bytes.chunks(pieces).for_each(|piece| check.push(piece));
         check.finish(bytes.len() as u64)
     }
@@ -344,10 +344,10 @@ pub(crate) mod tests {
         assert_eq!(verdict(&bytes, 10), End::Complete);
     }
 
-    fn image(bytes: &[u8], pieces: usize) -> Option<Digest> {
-        let mut check = EndCheck::new(Media::sniff(bytes).unwrap());
+    fn image(bytes: &[u8], pieces: usize) -> Option<ImageKeys> {
+        let mut check = EndCheck::new(Media::sniff(bytes).unwrap(), false);
         bytes.chunks(pieces).for_each(|piece| check.push(piece));
-        check.image()
+        check.image(1)
     }
 
     #[test]

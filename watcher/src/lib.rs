@@ -31,6 +31,7 @@ mod look;
 mod manifest;
 mod names;
 mod pace;
+mod pixels;
 mod plan;
 mod portion;
 mod preview;

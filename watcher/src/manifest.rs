@@ -18,9 +18,10 @@ use findme_common::{Digest, EventId, PhotoId};
 pub(crate) use self::disk::{Location, OpenError};
 use self::disk::{begin, load, place_snapshot, prepare_snapshot};
 pub(crate) use self::salvage::Salvaged;
-pub(crate) use self::state::{Counts, FileRecord, PhotoRecord, State};
+pub(crate) use self::state::{Counts, FileRecord, Kept, PhotoRecord, State};
 use crate::journal::{self, Durable, Journal, Record, WriteError};
 use crate::look::{NEAR, are_alike};
+use crate::pixels::ImageKeys;
 
 /// The opened manifest. Shared by the loop and the uploads; each call holds its lock for microseconds.
 #[derive(Debug)]
@@ -83,18 +84,28 @@ impl Manifest {
 
     /// What is known about a path, and how far its content has come, where it has one.
     pub(crate) fn known(&self, path: &Path) -> (Option<FileRecord>, Option<PhotoState>) {
-        let state = self.state();
-        let file = state.files.get(path.as_os_str()).copied();
-        let photo = match file.map(|file| file.state) {
-            Some(FileState::Photo { digest, .. }) => state.photos.get(&digest).map(|photo| photo.state.clone()),
+        self.look_at(path, |file, photo| (Some(*file), photo.cloned())).unwrap_or_default()
+    }
+
+    /// What `look` makes of a path that is known, and of how far its content has come, where it has one.
+    pub(crate) fn look_at<T>(
+        &self,
+        path: &Path,
+        look: impl FnOnce(&mut FileRecord, Option<&PhotoState>) -> T,
+    ) -> Option<T> {
+        let mut state = self.state();
+        let State { files, photos, .. } = &mut *state;
+        let file = files.get_mut(path.as_os_str())?;
+        let photo = match file.state {
+            FileState::Photo { digest, .. } => photos.get(&digest).map(|kept| &kept.state),
             _ => None,
         };
-        (file, photo)
+        Some(look(file, photo))
     }
 
     /// What is known about a content.
     pub(crate) fn photo(&self, digest: &Digest) -> Option<PhotoRecord> {
-        self.state().photos.get(digest).cloned()
+        self.state().photos.get(digest).map(Kept::record)
     }
 
     /// Another path that holds the same content, as far as is known.
@@ -151,7 +162,7 @@ impl Manifest {
     pub(crate) fn of_shot(&self, key: ShotKey) -> Vec<(Digest, PhotoRecord)> {
         let state = self.state();
         let all = state.shots.range((key, Digest::from_bytes([0; 32]))..=(key, Digest::from_bytes([0xFF; 32])));
-        all.filter_map(|(_, digest)| state.photos.get(digest).map(|record| (*digest, record.clone()))).collect()
+        all.filter_map(|(_, digest)| state.photos.get(digest).map(|kept| (*digest, kept.record()))).collect()
     }
 
     /// A content that goes, or has gone, whose picture is nearly the same.
@@ -159,10 +170,10 @@ impl Manifest {
         let state = self.state();
         let (first, last) = (Digest::from_bytes([0; 32]), Digest::from_bytes([0xFF; 32]));
         let near = state.looks.range((look.made - NEAR, first)..=(look.made + NEAR, last));
-        let goes =
-            |record: &PhotoRecord| matches!(record.state, PhotoState::Announced { .. } | PhotoState::Received { .. });
+        let goes = |kept: &Kept| matches!(kept.state, PhotoState::Announced { .. } | PhotoState::Received { .. });
+        let look_of = |kept: &Kept| kept.rare.as_ref().and_then(|rare| rare.look);
         let is_it = |digest: &Digest| {
-            state.photos.get(digest).filter(|of| goes(of)).and_then(|of| of.look).is_some_and(|of| are_alike(&of, look))
+            state.photos.get(digest).filter(|of| goes(of)).and_then(look_of).is_some_and(|of| are_alike(&of, look))
         };
         near.map(|(_, digest)| *digest).find(is_it)
     }
@@ -170,10 +181,9 @@ impl Manifest {
     /// The received content with this picture.
     pub(crate) fn with_image(&self, image: &ImageKey) -> Option<Digest> {
         let state = self.state();
-        let is_it = |record: &PhotoRecord| {
-            record.image.as_ref() == Some(image) && matches!(record.state, PhotoState::Received { .. })
-        };
-        state.photos.iter().find(|(_, record)| is_it(record)).map(|(digest, _)| *digest)
+        let is_it =
+            |kept: &Kept| kept.image.as_ref() == Some(image) && matches!(kept.state, PhotoState::Received { .. });
+        state.photos.iter().find(|(_, kept)| is_it(kept)).map(|(digest, _)| *digest)
     }
 
     /// Records that a content replaces another one, which the server is to be told. What was said the other way round,
@@ -205,12 +215,19 @@ impl Manifest {
     /// Contents that the server has, but not the word which others they replace.
     pub(crate) fn untold(&self) -> Vec<Digest> {
         let state = self.state();
-        state.photos.iter().filter(|(_, record)| record.is_untold()).map(|(digest, _)| *digest).collect()
+        state.photos.iter().filter(|(_, kept)| kept.is_untold()).map(|(digest, _)| *digest).collect()
     }
 
-    /// Whether the server has a photo with the same picture and other metadata, or had one until it was deleted.
-    pub(crate) fn has_image(&self, image: &ImageKey) -> bool {
-        self.state().images.contains(image)
+    /// The key, of the two, by which the server is known to have a photo with the same picture and other metadata, or to
+    /// have had one until it was deleted.
+    pub(crate) fn known_image(&self, image: &ImageKeys) -> Option<ImageKey> {
+        let state = self.state();
+        [Some(image.now), image.earlier].into_iter().flatten().find(|key| state.images.contains(key))
+    }
+
+    /// Whether pictures are known by the keys of earlier programs.
+    pub(crate) fn has_earlier_images(&self) -> bool {
+        self.state().earlier_images
     }
 
     /// Whether the server gave its receipt for a content.

@@ -59,11 +59,12 @@ impl Wanted {
     /// What the name of a file promises. `below` is the path below the watched folder.
     pub(crate) fn promise(&self, below: &Path) -> Promise {
         let name = below.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let ending = below.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let ending = below.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let is_one_of = |endings: &[&str]| endings.iter().any(|known| known.eq_ignore_ascii_case(ending));
         if name.starts_with('.') {
             return Promise::Skip(SkipReason::Hidden);
         }
-        if TEMPORARY.contains(&ending.as_str()) || name.ends_with('~') || name.starts_with('~') {
+        if is_one_of(&TEMPORARY) || name.ends_with('~') || name.starts_with('~') {
             return Promise::Skip(SkipReason::TemporaryName);
         }
         let matches = |set: &GlobSet| set.is_match(below) || set.is_match(Path::new(&*name));
@@ -73,7 +74,7 @@ impl Wanted {
         match Media::of_name(below) {
             Some(Media::Raw) if !self.raw => Promise::Skip(SkipReason::Raw),
             Some(_) => Promise::Photo,
-            None if SIDECARS.contains(&ending.as_str()) => Promise::Skip(SkipReason::Sidecar),
+            None if is_one_of(&SIDECARS) => Promise::Skip(SkipReason::Sidecar),
             None => Promise::Skip(SkipReason::NotAPhoto),
         }
     }

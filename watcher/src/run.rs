@@ -6,7 +6,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use findme_common::{EventId, PhotographerToken};
+use findme_common::PhotographerToken;
 use reqwest::Url;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -73,14 +73,20 @@ async fn run_one(
         #[cfg(not(feature = "venue"))]
         Destination::Venue(_) => return Err((Exit::Usage, "this program was built without --serve".into())),
     };
-    // The folders are listed while the rest is made ready.
+    // The folders are listed, and the manifest is read, while the rest is made ready.
     let (told, guard) = source::start(config.folders.clone(), config.poll).map_err(|error| fatal(&error))?;
+    let location = Location::new(snapshot_of(&config.data, config.manifest.as_deref(), token.event));
+    let (event, looks_only) = (token.event, config.dry_run);
+    let manifest = tokio::task::spawn_blocking(move || match looks_only {
+        true => Manifest::peek(location, event),
+        false => Manifest::open(location, event),
+    });
     let server = Server::new(url, &token, authority.as_deref()).map_err(|error: BuildError| fatal(&error))?;
     if server.is_this_machine().await {
         report.on_this_machine_only();
     }
-    let manifest = open_manifest(&config, token.event).map_err(|error| (exit_of(&error), error.to_string()))?;
-    let manifest = Arc::new(manifest);
+    let manifest = manifest.await.map_err(|error| died(&error))?;
+    let manifest = Arc::new(manifest.map_err(|error| (exit_of(&error), error.to_string()))?);
     report.tell(&Event::Notice(&beginning(&config, &server)));
     let ear = (!config.dry_run).then(|| Ear::open(server.clone()));
     let engine = Engine::new(config, server, token.event, Arc::clone(&manifest), report);
@@ -125,12 +131,6 @@ fn beginning(config: &Config, server: &Server) -> String {
         (false, false) => "watching",
     };
     format!("{what} {} → {}", folders.join(", "), server.url("/"))
-}
-
-fn open_manifest(config: &Config, event: EventId) -> Result<Manifest, OpenError> {
-    let snapshot = snapshot_of(&config.data, config.manifest.as_deref(), event);
-    let location = Location::new(snapshot);
-    if config.dry_run { Manifest::peek(location, event) } else { Manifest::open(location, event) }
 }
 
 pub(crate) fn exit_of(error: &OpenError) -> Exit {
@@ -208,6 +208,7 @@ impl Driver {
 
     fn hear(&mut self, told: Option<Told>) -> Result<(), (Exit, String)> {
         match told {
+            Some(Told::Listed(listing)) => self.engine.list(listing),
             Some(Told::Sightings(sightings)) => sightings.into_iter().for_each(|s| self.engine.sight(s)),
             Some(Told::Scanned) => self.scanned = true,
             Some(Told::Back(folder)) => self.engine.try_again_below(&folder),
@@ -255,6 +256,9 @@ impl Driver {
 
     fn interrupted(&mut self) -> Exit {
         let totals = self.engine.totals();
+        if let Some(left) = self.engine.names_left() {
+            self.engine.report.tell(&Event::Notice(&left));
+        }
         self.engine.uploads.abort_all();
         match (totals.on_the_way, totals.failed) {
             (0, _) if !self.scanned => Exit::Interrupted,

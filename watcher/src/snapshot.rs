@@ -4,6 +4,7 @@
 //! It is written and read entry by entry; the whole is never in memory as text. Each entry is written on a line of its
 //! own, which `lines` reads in one pass; however else the same JSON is laid out, it is read here.
 
+mod entries;
 mod lines;
 
 use std::ffi::OsStr;
@@ -52,9 +53,9 @@ pub(crate) fn write(path: &Path, state: &State) -> io::Result<()> {
     let head = format!("{{\"schema\":{SCHEMA},\"event\":\"{}\",\"generation\":{}", state.event, state.generation);
     out.write_all(head.as_bytes())?;
     out.write_all(b",\"photos\":[")?;
-    for (n, (digest, record)) in state.photos.iter().enumerate() {
+    for (n, (digest, kept)) in state.photos.iter().enumerate() {
         out.write_all(if n == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut out, &record.published(*digest))?;
+        serde_json::to_writer(&mut out, &kept.record().published(*digest))?;
     }
     out.write_all(b"],\"files\":[")?;
     for (n, (path, record)) in state.files.iter().enumerate() {

@@ -8,6 +8,7 @@
 mod roots;
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ const RELIST: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2
 /// Sightings handed over at a time.
 const BATCH: usize = 256;
 /// Batches that may wait: the folders are listed while the manifest is read.
-const WAITING: usize = 128;
+const WAITING: usize = 256;
 
 /// What there is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +56,20 @@ pub(crate) struct Sighting {
     pub(crate) signal: Signal,
 }
 
+/// One folder, or a part of a large one, as it was listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// The watched folder that it lies in, or is.
+    pub(crate) root: Arc<Path>,
+    pub(crate) folder: PathBuf,
+    /// What lies in it, but folders. Names only: a hundred thousand whole paths would be a lot of memory.
+    pub(crate) entries: Vec<(OsString, Kind)>,
+}
+
 /// What the source tells.
 #[derive(Debug)]
 pub(crate) enum Told {
+    Listed(Listing),
     Sightings(Vec<Sighting>),
     /// All folders have been listed once from end to end.
     Scanned,
@@ -217,19 +229,32 @@ impl Source {
         if self.unlistable.remove(folder) {
             self.see(root, folder.to_owned(), Kind::Gone, Signal::Listed)?;
         }
+        let mut files = Vec::new();
         for entry in entries.flatten() {
             // Of the entry itself, not of what a link points to.
             let Ok(metadata) = entry.metadata() else { continue };
-            let path = entry.path();
-            if metadata.is_dir() {
-                if names::is_wanted_folder(&entry.file_name().to_string_lossy()) {
-                    if urgent { self.urgent.push((root, path)) } else { self.scan.push((root, path)) }
+            let name = entry.file_name();
+            if !metadata.is_dir() {
+                files.push((name, kind_of(&metadata)));
+                if files.len() == BATCH {
+                    self.tell_listed(root, folder, std::mem::take(&mut files))?;
                 }
-                continue;
+            } else if names::is_wanted_folder(&name.to_string_lossy()) {
+                let below = (root, folder.join(name));
+                if urgent { self.urgent.push(below) } else { self.scan.push(below) }
             }
-            self.see(root, path, kind_of(&metadata), Signal::Listed)?;
         }
-        Ok(())
+        self.tell_listed(root, folder, files)
+    }
+
+    fn tell_listed(&mut self, root: usize, folder: &Path, entries: Vec<(OsString, Kind)>) -> Result<(), Ended> {
+        // What was seen before is told before.
+        self.hand_over()?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let root = Arc::clone(&self.roots[root].path);
+        self.tell(Told::Listed(Listing { root, folder: folder.to_owned(), entries }))
     }
 
     fn see(&mut self, root: usize, path: PathBuf, kind: Kind, signal: Signal) -> Result<(), Ended> {

@@ -1,6 +1,7 @@
 //! What tells that two files show the same shot, and which of them stands for it.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,19 @@ impl ShotKey {
     pub const FIRST: Self = Self([0; 8]);
 }
 
+/// The text was no shot key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a shot key is 16 hexadecimal digits")]
+pub struct NotAShotKey;
+
+impl FromStr for ShotKey {
+    type Err = NotAShotKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        from_hex(text).map(Self).ok_or(NotAShotKey)
+    }
+}
+
 impl Serialize for ShotKey {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&to_hex(&self.0))
@@ -33,8 +47,7 @@ impl Serialize for ShotKey {
 
 impl<'de> Deserialize<'de> for ShotKey {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let read = |text: &str| from_hex(text).map(Self);
-        crate::text::parsed(deserializer, "a shot key is 16 hexadecimal digits", read)
+        crate::text::parsed(deserializer, "a shot key is 16 hexadecimal digits", |text| text.parse().ok())
     }
 }
 

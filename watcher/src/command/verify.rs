@@ -16,10 +16,12 @@ use super::{Stop, connect, fatal, names, no_answer, usage};
 use crate::Exit;
 use crate::config::At;
 use crate::events::canonical;
-use crate::fingerprint::{self, Reading};
+use crate::fingerprint::{self, Reading, Wish};
 use crate::manifest::{Location, Manifest};
 use crate::names::{Promise, Wanted, has_picture_beside, is_wanted_folder};
 use crate::server::{Failure, Server, away};
+use crate::terminal::answer;
+use crate::totals::plural;
 
 /// What was found, in numbers.
 #[derive(Debug, Default)]
@@ -39,6 +41,8 @@ pub(super) async fn verify(folders: &[PathBuf], deep: bool, at: At) -> Result<Ex
     let wanted = Wanted::new(&[], &[], false).map_err(fatal)?;
     // Only for the pictures whose metadata were rewritten after they were sent.
     let known = Manifest::peek(Location::new(at.snapshot.clone()), at.token.event).ok();
+    let earlier_images = known.as_ref().is_some_and(Manifest::has_earlier_images);
+    let wish = Wish { stars: None, earlier_images };
     let mut tally = Tally::default();
     let mut compared: HashMap<Digest, bool> = HashMap::new();
     for folder in &folders {
@@ -56,7 +60,7 @@ pub(super) async fn verify(folders: &[PathBuf], deep: bool, at: At) -> Result<Ex
                 }
                 let reading = {
                     let path = path.clone();
-                    tokio::task::spawn_blocking(move || fingerprint::read(&path).0).await.map_err(fatal)?
+                    tokio::task::spawn_blocking(move || fingerprint::read(&path, wish).0).await.map_err(fatal)?
                 };
                 let content = match reading {
                     Reading::Photo(content) => content,
@@ -70,7 +74,8 @@ pub(super) async fn verify(folders: &[PathBuf], deep: bool, at: At) -> Result<Ex
                     }
                 };
                 let Some(name) = held.get(&content.digest) else {
-                    if content.image.is_some_and(|image| known.as_ref().is_some_and(|known| known.has_image(&image))) {
+                    let image = content.image.zip(known.as_ref()).and_then(|(image, known)| known.known_image(&image));
+                    if image.is_some() {
                         tally.other_metadata += 1;
                     } else {
                         missing(&mut tally, &path, "not on the server");
@@ -117,7 +122,7 @@ fn listed(folder: &Path, waiting: &mut Vec<PathBuf>, tally: &mut Tally) -> Vec<P
 
 fn missing(tally: &mut Tally, path: &Path, why: &str) {
     tally.missing += 1;
-    println!("NOT SAFE  {}: {why}", path.display());
+    answer(&format!("NOT SAFE  {}: {why}", path.display()), 2);
 }
 
 fn why_not(reading: &Reading) -> &str {
@@ -155,17 +160,20 @@ async fn comes_back(server: &Server, name: &Name, compared: &mut HashMap<Digest,
 fn receipt(tally: &Tally, deep: bool, server: &Server, this_machine: bool) -> Exit {
     let all = tally.safe + tally.other_metadata + tally.missing;
     let how = if deep { "compared byte for byte with what it sends back" } else { "by the digests that it computed" };
-    println!("{} of {all} photos ({:.1} MB) are on {}, {how}", tally.safe, tally.bytes as f64 / 1e6, server.url("/"),);
+    let (safe, megabytes) = (tally.safe, tally.bytes as f64 / 1e6);
+    answer(&format!("{safe} of {} ({megabytes:.1} MB) are on {}, {how}", plural(all, "photo"), server.url("/")), 2);
     if tally.other_metadata > 0 {
-        println!("{} are there with earlier metadata (a rating or a caption was written later)", tally.other_metadata);
+        let earlier = plural(tally.other_metadata, "photo");
+        answer(&format!("{earlier} with earlier metadata (a rating or a caption was written later)"), 2);
     }
     if tally.left_out > 0 {
-        println!("{} other files (films, sidecars, …) are not photos and are not on the server", tally.left_out);
+        let others = plural(tally.left_out, "other file");
+        answer(&format!("{others} (films, sidecars, …): no photos, and not on the server"), 2);
     }
     match (tally.missing, this_machine) {
         (0, true) => println!("copied on this laptop only: not a backup"),
         (0, false) => println!("every photo in the folders is safe on the server"),
-        _ => println!("{} are not safe: do not format the card", tally.missing),
+        _ => answer(&format!("{} not safe: do not format the card", plural(tally.missing, "photo")), 2),
     }
     if tally.missing == 0 { Exit::Done } else { Exit::SomeFailed }
 }

@@ -10,6 +10,8 @@ use findme_common::manifest::{
 };
 use findme_common::{Digest, EventId};
 
+use foldhash::fast::RandomState as QuickHash;
+
 use crate::fingerprint::Fingerprint;
 use crate::journal::{Record, WriteError};
 
@@ -59,6 +61,48 @@ impl PhotoRecord {
     }
 }
 
+/// A [`PhotoRecord`] as it is kept: of a hundred thousand photos most have nothing but their receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(super) image: Option<ImageKey>,
+    pub(super) state: PhotoState,
+    bytes: u64,
+    shot: Option<Box<Shot>>,
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// What is known of few photos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rare {
+    replaces: Option<Replaces>,
+    preview: Option<PreviewState>,
+    pub(super) look: Option<Look>,
+}
+
+impl From<PhotoRecord> for Kept {
+    fn from(record: PhotoRecord) -> Self {
+        let PhotoRecord { bytes, image, shot, replaces, preview, look, state } = record;
+        let rare = Rare { replaces, preview, look };
+        let is_any = rare.replaces.is_some() || rare.preview.is_some() || rare.look.is_some();
+        Self { image, state, bytes, shot, rare: is_any.then(|| Box::new(rare)) }
+    }
+}
+
+impl Kept {
+    /// See [`PhotoRecord::is_untold`].
+    pub(super) fn is_untold(&self) -> bool {
+        self.rare.is_some() && self.record().is_untold()
+    }
+
+    /// As it was put in.
+    pub(crate) fn record(&self) -> PhotoRecord {
+        let Self { image, state, bytes, shot, rare } = self.clone();
+        let (replaces, preview, look) =
+            rare.map_or((None, None, None), |rare| (rare.replaces, rare.preview, rare.look));
+        PhotoRecord { bytes, image, shot, replaces, preview, look, state }
+    }
+}
+
 /// One path, as it was when it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileRecord {
@@ -94,10 +138,12 @@ impl Hasher for OfDigest {
 pub(crate) struct State {
     pub(crate) event: EventId,
     pub(crate) generation: u64,
-    pub(crate) photos: HashMap<Digest, PhotoRecord, BuildHasherDefault<OfDigest>>,
-    pub(crate) files: HashMap<Box<OsStr>, FileRecord>,
+    pub(crate) photos: HashMap<Digest, Kept, BuildHasherDefault<OfDigest>>,
+    pub(crate) files: HashMap<Box<OsStr>, FileRecord, QuickHash>,
     /// Pictures that the server has, or had until they were deleted.
-    pub(super) images: HashSet<ImageKey>,
+    pub(super) images: HashSet<ImageKey, QuickHash>,
+    /// Some of them by the keys of earlier programs.
+    pub(super) earlier_images: bool,
     /// Contents by their shot.
     pub(super) shots: BTreeSet<(ShotKey, Digest)>,
     /// Contents whose look is known, by the time at which they were made.
@@ -114,8 +160,9 @@ impl State {
             event,
             generation: 1,
             photos: HashMap::default(),
-            files: HashMap::new(),
-            images: HashSet::new(),
+            files: HashMap::default(),
+            images: HashSet::default(),
+            earlier_images: false,
             shots: BTreeSet::new(),
             looks: BTreeSet::new(),
             lines: 0,
@@ -123,20 +170,15 @@ impl State {
         }
     }
 
-    /// Makes room for so many photos and files.
-    pub(crate) fn make_room(&mut self, photos: usize) {
-        self.photos.reserve(photos);
-        self.files.reserve(photos);
-    }
-
     pub(crate) fn add_photo(&mut self, photo: published::Photo) {
         let published::Photo { digest, bytes, image, shot, replaces, preview, look, state } = photo;
         self.insert(digest, PhotoRecord { bytes, image, shot: shot.map(Box::new), replaces, preview, look, state });
     }
 
-    pub(super) fn insert(&mut self, digest: Digest, record: PhotoRecord) {
+    pub(crate) fn insert(&mut self, digest: Digest, record: PhotoRecord) {
         if let (Some(image), PhotoState::Received { .. } | PhotoState::Deleted) = (record.image, &record.state) {
             self.images.insert(image);
+            self.earlier_images |= matches!(image, ImageKey::Sha256(_));
         }
         if let Some(shot) = &record.shot {
             self.shots.insert((shot.key, digest));
@@ -144,7 +186,7 @@ impl State {
         if let Some(look) = record.look {
             self.looks.insert((look.made, digest));
         }
-        self.photos.insert(digest, record);
+        self.photos.insert(digest, record.into());
     }
 
     pub(crate) fn add_file(&mut self, file: published::File) -> Result<(), published::NotAPath> {

@@ -6,6 +6,7 @@ use findme_common::manifest::{self as published, FailReason, Pattern, Shot, Skip
 
 use super::*;
 use crate::fingerprint::Fingerprint;
+use crate::pixels::Pixels;
 use crate::snapshot;
 
 fn event() -> EventId {
@@ -23,6 +24,10 @@ fn open(dir: &tempfile::TempDir) -> Manifest {
 fn file(n: u8, state: FileState) -> FileRecord {
     let fingerprint = Fingerprint { bytes: n.into(), mtime_ns: -5, inode: u64::MAX };
     FileRecord { fingerprint, racy: n == 1, state, seen: false }
+}
+
+fn images(n: u8) -> ImageKeys {
+    Pixels::new(false).keys(n)
 }
 
 async fn receive(manifest: &Manifest, n: u8) {
@@ -77,7 +82,7 @@ async fn what_was_recorded_is_there_again_with_and_without_a_snapshot() {
     let look = Look { pattern: Pattern::of(&[[1, 2, 3, 4, 5, 4, 3, 2, 1]; 8]), made: -3 };
     let announced = PhotoRecord {
         bytes: 2,
-        image: Some(ImageKey::of(&Digest::of(b"i"))),
+        image: Some(images(1).now),
         shot: Some(Box::new(shot.clone())),
         replaces: Some(Replaces { photo: Digest::of(b"a"), told: false }),
         preview: Some(PreviewState::Received { at_ms: 7 }),
@@ -97,14 +102,15 @@ async fn what_was_recorded_is_there_again_with_and_without_a_snapshot() {
     assert_eq!(state("/p/t.jpg"), file(3, FileState::Failed(FailReason::Truncated)));
     assert_eq!(state("/p/e.jpg"), file(5, FileState::Skipped(SkipReason::Empty)));
     assert!(state("/p/1.jpg").racy);
-    let image = ImageKey::of(&Digest::of(b"i"));
-    assert!(!manifest.has_image(&image), "it is announced only");
+    let image = images(1);
+    assert_eq!(manifest.known_image(&image), None, "it is announced only");
     manifest.put_received(Digest::of(b"b"), 2, PhotoId::from_bytes([2; 16])).wait().await.unwrap();
-    assert!(manifest.has_image(&image));
+    assert_eq!(manifest.known_image(&image), Some(image.now));
     drop(manifest);
     let manifest = open(&dir);
-    assert!(manifest.has_image(&image));
-    assert_eq!(manifest.with_image(&image), Some(Digest::of(b"b")));
+    assert_eq!(manifest.known_image(&image), Some(image.now));
+    assert!(!manifest.has_earlier_images());
+    assert_eq!(manifest.with_image(&image.now), Some(Digest::of(b"b")));
     assert_eq!(manifest.untold(), [Digest::of(b"b")]);
     assert_eq!(manifest.of_shot(shot.key).len(), 1);
     assert!(manifest.of_shot(ShotKey::FIRST).is_empty());
@@ -117,18 +123,22 @@ async fn what_was_recorded_is_there_again_with_and_without_a_snapshot() {
 async fn the_manifests_of_earlier_programs_are_read_and_go_on() {
     let of_2 = [&include_bytes!("fixtures/2.manifest.json")[..], include_bytes!("fixtures/2.manifest.journal")];
     let of_3 = [&include_bytes!("fixtures/3.manifest.json")[..], include_bytes!("fixtures/3.manifest.journal")];
-    for (version, [snapshot, journal]) in [(2, of_2), (3, of_3)] {
+    let of_4 = [&include_bytes!("fixtures/4.manifest.json")[..], include_bytes!("fixtures/4.manifest.journal")];
+    for (version, [snapshot, journal]) in [(2, of_2), (3, of_3), (4, of_4)] {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("m")).unwrap();
         fs::write(dir.path().join("m/manifest.json"), snapshot).unwrap();
         fs::write(dir.path().join("m/manifest.journal"), journal).unwrap();
         let manifest = open(&dir);
         assert_eq!(received(&manifest), [1, 4]);
-        assert!(manifest.has_image(&ImageKey::of(&Digest::of(b"i"))));
+        let earlier = Some(ImageKey::sha256(&Digest::of(b"i")));
+        assert!(manifest.has_earlier_images());
+        assert_eq!(manifest.known_image(&ImageKeys { earlier, ..images(1) }), earlier);
+        assert_eq!(manifest.known_image(&images(1)), None);
         assert!(matches!(manifest.file(Path::new("/p/e.jpg")).unwrap().state, FileState::Skipped(SkipReason::Empty)));
         let shots = {
             let state = manifest.state();
-            (state.shots.len(), state.photos.values().filter(|photo| photo.preview.is_some()).count())
+            (state.shots.len(), state.photos.values().filter(|kept| kept.record().preview.is_some()).count())
         };
         assert_eq!(shots, if version == 2 { (0, 0) } else { (1, 1) });
         receive(&manifest, 9).await;

@@ -4,20 +4,18 @@
 //! wrong: this one believes a snapshot or has no opinion.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, Read};
 
 use findme_common::EventId;
 use findme_common::manifest::{self, SCHEMA};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{TRAILER_LEN, trailer};
+use super::{TRAILER_LEN, entries, trailer};
 use crate::manifest::State;
 
 /// Read at a time.
 const PIECE: usize = 256 * 1024;
-/// What content and path of one photo take in a snapshot at least, so that room is made for not too many.
-const LEAST_ENTRY: u64 = 420;
 /// Behind the last photo.
 const FILES: &[u8] = b"],\"files\":[";
 
@@ -32,6 +30,7 @@ struct Head {
 }
 
 /// Which list a line belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum List {
     Photos,
     Files,
@@ -41,37 +40,86 @@ enum List {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub(super) fn read(file: &File) -> io::Result<Option<State>> {
-    let length = file.metadata()?.len();
-    let mut reader = BufReader::with_capacity(PIECE, file);
-    let (mut line, mut crc) = (Vec::new(), crc32fast::Hasher::new());
-    reader.read_until(b'\n', &mut line)?;
-    crc.update(&line);
-    let Some(mut state) = begun(&line) else { return Ok(None) };
-    state.make_room(usize::try_from(length / LEAST_ENTRY).unwrap_or(0));
-    let mut list = List::Photos;
-    loop {
-        line.clear();
-        reader.read_until(b'\n', &mut line)?;
-        if !reader.fill_buf()?.is_empty() {
-            crc.update(&line);
-            let Some(next) = add(&mut state, list, &line) else { return Ok(None) };
-            list = next;
-            continue;
+pub(super) fn read(mut file: &File) -> io::Result<Option<State>> {
+    let Some(body) = file.metadata()?.len().checked_sub(TRAILER_LEN) else { return Ok(None) };
+    let (mut crc, mut left) = (crc32fast::Hasher::new(), body);
+    let mut reading = Reading { state: None, list: List::Photos, roomy: None };
+    // The beginning of a line whose end has not come yet, and what comes after it.
+    let (mut buffer, mut filled) = (vec![0; PIECE], 0);
+    while left > 0 {
+        if filled == buffer.len() {
+            buffer.resize(buffer.len() * 2, 0);
         }
-        let Some((entry, end)) = line.len().checked_sub(TRAILER_LEN as usize).map(|at| line.split_at(at)) else {
-            return Ok(None);
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len() - filled);
+        let read = match file.read(&mut buffer[filled..filled + most]) {
+            Ok(0) => return Ok(None),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
         };
-        crc.update(entry);
-        let whole = end == trailer(crc.finalize()).as_bytes() && add_last(&mut state, &list, entry).is_some();
-        return Ok(whole.then_some(state));
+        crc.update(&buffer[filled..filled + read]);
+        (filled, left) = (filled + read, left - read as u64);
+        let Some(used) = reading.take(&buffer[..filled], left) else { return Ok(None) };
+        buffer.copy_within(used..filled, 0);
+        filled -= used;
+    }
+    let mut end = [0; TRAILER_LEN as usize];
+    file.read_exact(&mut end)?;
+    if end != *trailer(crc.finalize()).as_bytes() {
+        return Ok(None);
+    }
+    Ok(reading.finish(&buffer[..filled]))
+}
+
+/// A snapshot of which a part was read.
+struct Reading {
+    /// `None`: not even its first line.
+    state: Option<State>,
+    list: List,
+    /// The list for which room was made last.
+    roomy: Option<List>,
+}
+
+impl Reading {
+    /// Takes all whole lines of `text`; answers how much of it they are. So many bytes are to come behind it.
+    fn take(&mut self, text: &[u8], left: u64) -> Option<usize> {
+        let mut used = 0;
+        let lines = memchr::memchr_iter(b'\n', text).count() as u64;
+        for end in memchr::memchr_iter(b'\n', text) {
+            let line = &text[used..end];
+            used = end + 1;
+            let Some(state) = &mut self.state else {
+                self.state = Some(begun(line)?);
+                continue;
+            };
+            if self.roomy.replace(self.list) != Some(self.list) {
+                // As many lines on so many bytes as this piece has; a photo takes two, one in each list.
+                let to_come = (left + (text.len() - end) as u64) * lines / text.len() as u64;
+                let to_come = usize::try_from(to_come).unwrap_or(0);
+                match self.list {
+                    List::Photos => state.photos.reserve(to_come / 2),
+                    List::Files => state.files.reserve(to_come),
+                }
+            }
+            self.list = add(state, self.list, line)?;
+        }
+        Some(used)
+    }
+
+    /// The whole state, with the last line, which is not followed by another.
+    fn finish(self, line: &[u8]) -> Option<State> {
+        let (mut state, entry) = (self.state?, line.strip_suffix(b"]")?);
+        match self.list {
+            List::Photos => add_photo(&mut state, entry.strip_suffix(FILES)?)?,
+            List::Files => add_file(&mut state, entry)?,
+        }
+        Some(state)
     }
 }
 
 /// The state that the first line begins.
 fn begun(line: &[u8]) -> Option<State> {
-    let start = line.strip_suffix(b"\n")?;
-    let Head { schema, event, generation, .. } = serde_json::from_slice(&[start, b"]}"].concat()).ok()?;
+    let Head { schema, event, generation, .. } = serde_json::from_slice(&[line, b"]}"].concat()).ok()?;
     let mut state = State::empty(event);
     state.generation = generation;
     (schema <= SCHEMA).then_some(state)
@@ -79,7 +127,6 @@ fn begun(line: &[u8]) -> Option<State> {
 
 /// Adds the entry of a line that is not the last; answers the list that the next one belongs to.
 fn add(state: &mut State, list: List, line: &[u8]) -> Option<List> {
-    let line = line.strip_suffix(b"\n")?;
     match (list, line.strip_suffix(b",")) {
         (List::Photos, Some(entry)) => add_photo(state, entry).map(|()| List::Photos),
         (List::Photos, None) => add_photo(state, line.strip_suffix(FILES)?).map(|()| List::Files),
@@ -87,21 +134,20 @@ fn add(state: &mut State, list: List, line: &[u8]) -> Option<List> {
     }
 }
 
-fn add_last(state: &mut State, list: &List, text: &[u8]) -> Option<()> {
-    let entry = text.strip_suffix(b"]")?;
-    match list {
-        List::Photos => add_photo(state, entry.strip_suffix(FILES)?),
-        List::Files => add_file(state, entry),
-    }
-}
-
 fn add_photo(state: &mut State, entry: &[u8]) -> Option<()> {
-    state.add_photo(serde_json::from_slice(entry).ok()?);
+    match entries::photo(entry) {
+        Some((digest, record)) => state.insert(digest, record),
+        None => state.add_photo(serde_json::from_slice(entry).ok()?),
+    }
     Some(())
 }
 
 fn add_file(state: &mut State, entry: &[u8]) -> Option<()> {
-    state.add_file(serde_json::from_slice::<manifest::File>(entry).ok()?).ok()
+    match entries::file(entry) {
+        Some((path, record)) => drop(state.files.insert(path, record)),
+        None => state.add_file(serde_json::from_slice::<manifest::File>(entry).ok()?).ok()?,
+    }
+    Some(())
 }
 
 #[cfg(test)]
