@@ -178,7 +178,7 @@ async fn what_is_asked_while_a_watcher_runs_and_before_it() {
     }
     assert_eq!(event.names().await.len(), before, "measuring leaves no photo");
     let (code, said) = ask(&["verify", "--deep", laptop.photos().to_str().unwrap()]);
-    assert_eq!((code, said.contains("1 of 1 photos")), (0, true), "{said}");
+    assert_eq!((code, said.contains("1 of 1 photo (")), (0, true), "{said}");
     assert!(watch.is_running());
     let pages = laptop.place("pages");
     let (code, said) = ask(&["man", pages.to_str().unwrap()]);

@@ -64,7 +64,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_word_is_lost(line in "[a-zé ]{0,200}", width in 1_usize..100, indent in 0_usize..8) {
+        fn no_word_is_lost(line in "[a-zé ]{0,200}", width in 12_usize..100, indent in 0_usize..8) {
             let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
             let text = wrapped(&line, width, indent);
             prop_assert_eq!(words(&text), words(&line));
