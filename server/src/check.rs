@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use findme_common::protocol::Kind;
 use findme_common::{EventId, PhotoId, UploadId};
 
 use crate::Site;
@@ -156,7 +157,9 @@ impl Check<'_> {
     }
 
     async fn folders(&mut self) -> Result<()> {
-        for event in self.site.catalog.events().await? {
+        // An object store has none, and each node makes its own.
+        let events = if self.site.store.has_folders() { self.site.catalog.events().await? } else { Vec::new() };
+        for event in events {
             let store = self.site.store.clone();
             let there = blocking(move || store.has_event(event.id)).await?;
             // Deleted while it was looked at: no damage.
@@ -183,13 +186,13 @@ impl Check<'_> {
     }
 
     async fn photo(&mut self, promised: Promised) -> Result<()> {
-        let files = [(Rendition::Original, promised.original.map(Some)), (Rendition::SentPreview, promised.preview)];
-        for (rendition, expected) in files {
+        let files = [(Kind::Original, promised.original.map(Some)), (Kind::Preview, promised.preview)];
+        for (kind, expected) in files {
             let Some(expected) = expected else { continue };
-            let path = self.site.store.path(promised.event, promised.photo, rendition);
-            let depth = self.depth;
-            let state = blocking(move || files::state(&path, expected, depth)).await?;
+            let (store, file, depth) = (self.site.store.clone(), (promised.event, promised.photo, kind), self.depth);
+            let state = blocking(move || files::state(&store, file, expected, depth)).await?;
             self.summary.bytes += state.read;
+            let rendition = kind.into();
             let problem = match state.found {
                 files::Found::Right => continue,
                 files::Found::Missing => Problem::Missing(promised.event, promised.photo, What(rendition)),
@@ -202,9 +205,9 @@ impl Check<'_> {
         }
         if promised.derived {
             // The small thumbnail is made when it is asked for.
-            let paths = [Rendition::Preview, Rendition::Thumb]
-                .map(|rendition| self.site.store.path(promised.event, promised.photo, rendition));
-            let there = blocking(move || Ok(paths.iter().all(|path| path.exists()))).await?;
+            let (store, event, photo) = (self.site.store.clone(), promised.event, promised.photo);
+            let is_there = move |rendition| Ok::<_, std::io::Error>(store.length(event, photo, rendition)?.is_some());
+            let there = blocking(move || Ok(is_there(Rendition::Preview)? && is_there(Rendition::Thumb)?)).await?;
             if !there && self.site.catalog.promise(promised.event, promised.photo).await?.as_ref() == Some(&promised) {
                 self.found(Problem::NoDerivatives(promised.event, promised.photo)).await?;
             }
@@ -216,9 +219,9 @@ impl Check<'_> {
         let store = self.site.store.clone();
         for file in blocking(move || store.files()).await? {
             if !self.belongs(&file).await? {
-                let path = file.path.clone();
+                let (store, again) = (self.site.store.clone(), file.clone());
                 // Gone by now: its photo was being deleted.
-                if blocking(move || path.try_exists()).await? && !self.belongs(&file).await? {
+                if blocking(move || store.is_there(&again)).await? && !self.belongs(&file).await? {
                     self.found(Problem::Stray(file.path)).await?;
                 }
             }
@@ -258,7 +261,8 @@ impl Check<'_> {
                 }
             }
         }
-        for row in rows.iter().filter(|row| row.offset > 0) {
+        // What other nodes have staged is not here.
+        for row in rows.iter().filter(|row| row.offset > 0 && row.node.is_none()) {
             let store = (self.site.store.clone(), row.id);
             let length = blocking(move || store.0.staged_length(store.1)).await?;
             let now = self.site.catalog.upload(row.new.event, row.id).await?;

@@ -33,6 +33,8 @@ pub struct Config {
     pub workers: Option<usize>,
     /// What this process does: serve, index, or both.
     pub role: Role,
+    /// Where pages load pictures from.
+    pub photo_urls: PhotoUrls,
     /// All bounds.
     pub limits: Limits,
     /// Proxies that are believed what they say about their clients.
@@ -56,6 +58,7 @@ impl Config {
             remote: RemoteTerms::default(),
             workers: None,
             role: Role::default(),
+            photo_urls: PhotoUrls::Streamed,
             limits: Limits::default(),
             trusted_proxies: Vec::new(),
             tls: None,
@@ -72,6 +75,19 @@ pub struct Elsewhere {
     pub photos: Option<String>,
     /// Folder of the events' keys. Neither the database nor a backup holds them.
     pub keys: Option<PathBuf>,
+}
+
+/// Where pages load pictures from. Whoever may not see one is refused before, either way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PhotoUrls {
+    /// From this server, which streams them from wherever they are.
+    #[default]
+    Streamed,
+    /// From the object store, at addresses that are signed for some minutes.
+    Signed {
+        /// Where browsers reach the store; `None`: where this server does.
+        store: Option<String>,
+    },
 }
 
 /// How faces are found.

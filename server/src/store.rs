@@ -15,19 +15,22 @@
 pub(crate) mod at_once;
 #[cfg(feature = "s3")]
 mod bucket;
+mod signed;
+mod staged;
 mod survey;
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use findme_common::digest::Hasher;
 use findme_common::protocol::Kind;
 use findme_common::{Digest, EventId, PhotoId, UploadId};
 
 #[cfg(feature = "s3")]
 pub(crate) use bucket::Bucket;
+pub(crate) use signed::Presented;
+pub(crate) use staged::Staged;
 pub(crate) use survey::{Stored, place};
 
 /// Pieces in which files are read back, in bytes.
@@ -69,6 +72,9 @@ pub(crate) struct PhotoStore {
     /// Where published files and derivatives are instead.
     #[cfg(feature = "s3")]
     bucket: Option<Bucket>,
+    /// What gives pages addresses there.
+    #[cfg(feature = "s3")]
+    signing: Option<signed::Signing>,
 }
 
 /// A published file that can be read as one of this machine's; a copy is gone when this is dropped.
@@ -106,6 +112,8 @@ impl PhotoStore {
             root: root.to_owned(),
             #[cfg(feature = "s3")]
             bucket: None,
+            #[cfg(feature = "s3")]
+            signing: None,
         })
     }
 
@@ -185,7 +193,7 @@ impl PhotoStore {
         if file.metadata()?.len() != length {
             return Ok(None);
         }
-        Ok(Some(hash_prefix(&mut file, length)?.finish()))
+        Ok(Some(staged::hash_prefix(&mut file, length)?.finish()))
     }
 
     /// Whether any event has a folder here. It is made before its row, so this may also be what a crash left.
@@ -226,26 +234,6 @@ impl PhotoStore {
     /// Where a file of a photo is, or will be.
     pub(crate) fn path(&self, event: EventId, photo: PhotoId, rendition: Rendition) -> PathBuf {
         self.root.join(key(event, photo, rendition))
-    }
-
-    /// Opens the staged file of an upload at `offset`, cut to exactly that length, and the hasher of what is before it
-    /// (`None`: the caller still has it, the prefix is not read).
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] when the file is shorter than `offset`: bytes that were acknowledged are gone.
-    pub(crate) fn open_staged(&self, upload: UploadId, offset: u64, hasher: Option<Hasher>) -> io::Result<Staged> {
-        let path = self.staged(upload);
-        let mut file = OpenOptions::new().read(true).write(true).create(offset == 0).truncate(false).open(path)?;
-        if file.metadata()?.len() < offset {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        file.set_len(offset)?;
-        let hasher = match hasher {
-            Some(hasher) => hasher,
-            None => hash_prefix(&mut file, offset)?,
-        };
-        file.seek(SeekFrom::Start(offset))?;
-        Ok(Staged { file, hasher, offset })
     }
 
     /// Publishes a staged file whose bytes were synced: rename, then sync of the folder.
@@ -423,70 +411,6 @@ pub(crate) fn key(event: EventId, photo: PhotoId, rendition: Rendition) -> Strin
     format!("{folder}/{}/{}{suffix}", event.to_simple(), photo.to_simple())
 }
 
-/// An unfinished upload's file, open at its end.
-#[derive(Debug)]
-pub(crate) struct Staged {
-    file: File,
-    hasher: Hasher,
-    offset: u64,
-}
-
-impl Staged {
-    /// Writes the next bytes and adds them to the digest.
-    ///
-    /// # Errors
-    /// When they cannot be written; what the file then holds beyond the last sync does not count.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.hasher.update(bytes);
-        self.offset += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Throws away what is behind `offset`; `hasher` is that of the bytes before it.
-    ///
-    /// # Errors
-    /// When the file cannot be cut.
-    pub(crate) fn rewind(&mut self, offset: u64, hasher: Hasher) -> io::Result<()> {
-        self.file.set_len(offset)?;
-        self.file.seek(SeekFrom::Start(offset))?;
-        (self.offset, self.hasher) = (offset, hasher);
-        Ok(())
-    }
-
-    /// Makes everything written so far survive a power cut.
-    ///
-    /// # Errors
-    /// A sync that failed is final: the kernel may have dropped the bytes, and a second sync would lie.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    /// Bytes in the file.
-    pub(crate) const fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// Digest state of the bytes in the file.
-    pub(crate) const fn hasher(&self) -> &Hasher {
-        &self.hasher
-    }
-}
-
-/// Reads the first `length` bytes in pieces.
-fn hash_prefix(file: &mut File, length: u64) -> io::Result<Hasher> {
-    let mut hasher = Hasher::new();
-    let mut left = length;
-    let mut piece = vec![0; PIECE.min(usize::try_from(length).unwrap_or(PIECE))];
-    while left > 0 {
-        let want = piece.len().min(usize::try_from(left).unwrap_or(PIECE));
-        file.read_exact(&mut piece[..want])?;
-        hasher.update(&piece[..want]);
-        left -= want as u64;
-    }
-    Ok(hasher)
-}
-
 fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_dir)
 }
@@ -527,34 +451,4 @@ fn free_bytes(_path: &Path) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn resuming_without_the_hasher_reads_the_prefix_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = PhotoStore::open(dir.path()).unwrap();
-        let id = UploadId::random().unwrap();
-        let mut staged = store.open_staged(id, 0, None).unwrap();
-        staged.write(b"hello, torn").unwrap();
-        drop(staged);
-        let mut staged = store.open_staged(id, 5, None).unwrap();
-        staged.write(b" world").unwrap();
-        assert_eq!(staged.hasher().clone().finish(), Digest::of(b"hello world"));
-        staged.sync().unwrap();
-        let (event, photo) = (EventId::random().unwrap(), PhotoId::random().unwrap());
-        store.create_event(event).unwrap();
-        store.publish(id, event, photo, Kind::Original).unwrap();
-        assert_eq!(fs::read(store.path(event, photo, Rendition::Original)).unwrap(), b"hello world");
-        assert!(store.staged_uploads().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_staged_file_shorter_than_its_offset_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = PhotoStore::open(dir.path()).unwrap();
-        let id = UploadId::random().unwrap();
-        store.open_staged(id, 0, None).unwrap().write(b"abc").unwrap();
-        assert_eq!(store.open_staged(id, 4, None).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-    }
-}
+pub(crate) mod tests;

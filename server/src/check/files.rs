@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use findme_common::Digest;
 use findme_common::digest::Hasher;
+use findme_common::protocol::Kind;
+use findme_common::{Digest, EventId, PhotoId};
 
 use super::Depth;
+use crate::store::PhotoStore;
 
 const PIECE: usize = 256 * 1024;
 
@@ -27,11 +29,15 @@ pub(super) struct State {
     pub(super) read: u64,
 }
 
-/// Compares a file with its digest and length; `None`: it only has to be there.
-pub(super) fn state(path: &Path, expected: Option<(Digest, u64)>, depth: Depth) -> io::Result<State> {
-    let length = match std::fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State { found: Found::Missing, read: 0 }),
-        other => other?.len(),
+/// Compares a published file with its digest and length; `None`: it only has to be there.
+pub(super) fn state(
+    store: &PhotoStore,
+    (event, photo, kind): (EventId, PhotoId, Kind),
+    expected: Option<(Digest, u64)>,
+    depth: Depth,
+) -> io::Result<State> {
+    let Some(length) = store.length(event, photo, kind.into())? else {
+        return Ok(State { found: Found::Missing, read: 0 });
     };
     let Some((digest, bytes)) = expected else { return Ok(State { found: Found::Right, read: 0 }) };
     if length != bytes {
@@ -40,8 +46,12 @@ pub(super) fn state(path: &Path, expected: Option<(Digest, u64)>, depth: Depth) 
     if depth == Depth::Lengths {
         return Ok(State { found: Found::Right, read: 0 });
     }
-    // A sector that cannot be read is damage too, not the end of the check.
-    let right = digest_of(path).is_ok_and(|found| found == digest);
+    let right = match store.published(event, photo, kind, bytes) {
+        Ok(found) => found == Some(digest),
+        // A sector that cannot be read is damage too, not the end of the check; a store that is away tells nothing.
+        Err(_) if store.has_folders() => false,
+        Err(error) => return Err(error),
+    };
     Ok(State { found: if right { Found::Right } else { Found::Wrong }, read: length })
 }
 

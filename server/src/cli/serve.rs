@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{DataArg, PackArg, RuntimeArg, folder, show_operator_token};
-use crate::{Config, Elsewhere, Faces, Limits, Network, RemoteTerms, Role, Server, TlsFiles};
+use crate::{Config, Elsewhere, Faces, Limits, Network, PhotoUrls, RemoteTerms, Role, Server, TlsFiles};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
@@ -39,11 +39,27 @@ pub(super) struct ServeArgs {
     /// address or a network. May be given several times.
     #[arg(long = "trusted-proxy", env = "FINDME_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
     trusted_proxies: Vec<Network>,
+    /// Where pages load pictures from: `streamed` through this server, or `signed`, from the object store at addresses that
+    /// work for five minutes. What is taken out of photos for guests, scripts and programs go through this server anyway.
+    #[arg(long, env = "FINDME_PHOTO_URLS", value_enum, default_value_t, value_name = "HOW")]
+    photo_urls: PhotoUrlsArg,
+    /// Where browsers reach the object store, with `--photo-urls signed`, for example https://photos.example; https where
+    /// pages are [default: where this server does].
+    #[arg(long, env = "FINDME_STORE_URL", value_name = "URL")]
+    store_url: Option<String>,
     /// Address for /metrics alone [default: on the main one, for the operator's token].
     #[arg(long, env = "FINDME_METRICS_LISTEN", value_name = "ADDR")]
     metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
     limits: Limits,
+}
+
+/// See [`PhotoUrls`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+enum PhotoUrlsArg {
+    #[default]
+    Streamed,
+    Signed,
 }
 
 /// How photos are indexed.
@@ -92,6 +108,10 @@ pub(super) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let config = Config {
         public_url: args.public_url,
         contact: args.contact,
+        photo_urls: match args.photo_urls {
+            PhotoUrlsArg::Streamed => PhotoUrls::Streamed,
+            PhotoUrlsArg::Signed => PhotoUrls::Signed { store: args.store_url },
+        },
         limits: args.limits,
         trusted_proxies: args.trusted_proxies,
         tls: args.tls_cert.zip(args.tls_key).map(|(certificate, key)| TlsFiles { certificate, key }),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use super::{DataArg, folder};
+use super::{DataArg, folder, site};
 use crate::check::Depth;
 use crate::{Elsewhere, Site, backup, check, roles, support};
 
@@ -78,10 +78,15 @@ fn progress(done: u64, of: u64) {
 
 /// Says what is wrong, one line each, and a summary.
 pub(super) async fn check(args: CheckArgs) -> Result<()> {
-    let data = in_folder(args.data)?;
-    let _lock = if args.repair { Some(roles::serving(&data)?) } else { None };
-    ensure!(!args.repair || !roles::somebody_works(&data)?, "workers index in {}; stop them first", data.display());
-    let site = existing(&data).await?;
+    let mut _lock = None;
+    let site = if !args.repair && args.data.elsewhere() != Elsewhere::default() {
+        site(args.data).await? // of many machines, beside which it changes nothing
+    } else {
+        let data = in_folder(args.data)?;
+        _lock = if args.repair { Some(roles::serving(&data)?) } else { None };
+        ensure!(!args.repair || !roles::somebody_works(&data)?, "workers index in {}; stop them first", data.display());
+        existing(&data).await?
+    };
     let depth = if args.shallow { Depth::Lengths } else { Depth::Digests };
     let mut report = |problem: &check::Problem, done: Option<&str>| match done {
         Some(done) => println!("{problem}: {done}"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
 use findme_common::protocol::Code;
 use findme_common::{Digest, EventId, PhotoId};
@@ -18,7 +18,10 @@ use crate::catalog::Photo;
 use crate::names::safe_name;
 use crate::picture::location::{self, Patches};
 use crate::picture::{self, PictureError};
-use crate::store::Rendition;
+use crate::store::{Presented, Rendition};
+
+/// What a browser wants a file for: `image` for what a page shows.
+const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// `GET /api/photo/{id}`.
 #[utoipa::path(
@@ -28,6 +31,7 @@ use crate::store::Rendition;
     responses(
         (status = 200, description = "The original, byte for byte; for guests without the place where it was taken (same length, another ETag, no Repr-Digest)", content((Vec<u8> = "image/*"), (Vec<u8> = "application/octet-stream"))),
         (status = 206, description = "The range that was asked for"),
+        (status = 302, description = "To the object store, for a picture in a page, where the operator has it so"),
         (status = 304, description = "Unchanged"),
         (status = 416, description = "No such range"),
     ),
@@ -45,13 +49,17 @@ pub(crate) async fn original(
         Viewer::Photographer(_) => (format!("\"{digest}\""), Patches::default()),
         Viewer::Guest(_) => (format!("\"{digest}-g\""), private(&app, viewer.event(), id, &photo, &digest).await?),
     };
-    let file = Sent { rendition: Rendition::Original, kind: &kind, tag: &tag, patches };
+    let disposition = attachment("inline", &photo.name);
+    let named = disposition.to_str().ok();
+    let file = Sent { rendition: Rendition::Original, kind: &kind, tag: &tag, patches, disposition: named };
     let mut response = send(&app, viewer, id, file, &headers).await?;
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment("inline", &photo.name));
+    if response.status() == StatusCode::FOUND {
+        return Ok(response);
+    }
     // The digest of what a guest gets is another one, and nobody has computed it.
-    if matches!(viewer, Viewer::Photographer(_))
-        && let Ok(value) = HeaderValue::from_str(&digest.to_repr_digest())
-    {
+    let whole = matches!(viewer, Viewer::Photographer(_));
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
+    if whole && let Ok(value) = HeaderValue::from_str(&digest.to_repr_digest()) {
         response.headers_mut().insert(findme_common::protocol::header::REPR_DIGEST, value);
     }
     Ok(response)
@@ -65,6 +73,7 @@ pub(crate) async fn original(
     responses(
         (status = 200, description = "JPEG, long edge 2048", body = [u8], content_type = "image/jpeg"),
         (status = 206, description = "The range that was asked for"),
+        (status = 302, description = "To the object store, for a picture in a page, where the operator has it so"),
         (status = 304, description = "Unchanged"),
         (status = 416, description = "No such range"),
     ),
@@ -86,6 +95,7 @@ pub(crate) async fn preview(
     responses(
         (status = 200, description = "JPEG, long edge 480", body = [u8], content_type = "image/jpeg"),
         (status = 206, description = "The range that was asked for"),
+        (status = 302, description = "To the object store, for a picture in a page, where the operator has it so"),
         (status = 304, description = "Unchanged"),
         (status = 416, description = "No such range"),
     ),
@@ -170,7 +180,9 @@ async fn derived(
         return Err(not_ready());
     }
     let tag = format!("\"{}-{word}\"", id.to_simple());
-    send(app, viewer, id, Sent { rendition, kind: "image/jpeg", tag: &tag, patches: Patches::default() }, headers).await
+    let kind = "image/jpeg";
+    let file = Sent { rendition, kind, tag: &tag, patches: Patches::default(), disposition: None };
+    send(app, viewer, id, file, headers).await
 }
 
 /// What of an original is not for guests. Recorded when it was indexed; looked for now where it was not.
@@ -209,6 +221,7 @@ struct Sent<'a> {
     kind: &'a str,
     tag: &'a str,
     patches: Patches,
+    disposition: Option<&'a str>,
 }
 
 /// The photo, when this viewer may see it. What belongs to others is not found, and not told from what does not exist.
@@ -236,7 +249,7 @@ async fn send(
     app: &App,
     viewer: Viewer,
     id: PhotoId,
-    Sent { rendition, kind, tag, patches }: Sent<'_>,
+    Sent { rendition, kind, tag, patches, disposition }: Sent<'_>,
     headers: &HeaderMap,
 ) -> ApiResult {
     let mut base = HeaderMap::new();
@@ -252,6 +265,18 @@ async fn send(
     }) {
         base.remove(header::CONTENT_TYPE);
         return Ok((StatusCode::NOT_MODIFIED, base).into_response());
+    }
+    // What is taken out on the way can only be by us. Scripts, which must stay here, and programs say no `image`.
+    if patches.is_empty() && sent(FETCH_DEST) == Some("image") {
+        if rendition == Rendition::Small {
+            drop(opened(app, viewer.event(), id, rendition).await?); // it may have to be made
+        }
+        let presented = Presented { kind, disposition };
+        if let Some(url) =
+            app.store.signed_url((viewer.event(), id, rendition), presented).await.map_err(ApiError::internal)?
+        {
+            return elsewhere(&url);
+        }
     }
     let file = opened(app, viewer.event(), id, rendition).await?;
     let size = file.length();
@@ -281,6 +306,13 @@ async fn send(
             Ok((StatusCode::PARTIAL_CONTENT, base, part).into_response())
         }
     }
+}
+
+/// To the object store. Not kept: each look is checked anew.
+fn elsewhere(url: &str) -> ApiResult {
+    let url = HeaderValue::from_str(url).map_err(ApiError::internal)?;
+    let keep = HeaderValue::from_static("private, no-store");
+    Ok((StatusCode::FOUND, [(header::LOCATION, url), (header::CACHE_CONTROL, keep)]).into_response())
 }
 
 /// What is small goes out with the head of the answer; the rest as fast as it is taken.

@@ -48,7 +48,9 @@ pub(crate) use client::Client;
 pub use client::Network;
 pub(crate) use crowd::Crowd;
 pub(crate) use guests::selfie_units;
-pub(crate) use pages::Languages;
+pub(crate) use pages::{Languages, page_policy};
+#[cfg(test)]
+pub(crate) use patched::Opened;
 use problem::ApiError;
 pub(crate) use rates::Rates;
 pub(crate) use tls::Tls;
@@ -98,6 +100,8 @@ pub(crate) struct App {
     pub(crate) trusted_proxies: Arc<[Network]>,
     /// Whether `/metrics` has a listener of its own.
     pub(crate) metrics_apart: bool,
+    /// What pages may load, see [`page_policy`].
+    pub(crate) page_policy: HeaderValue,
 }
 
 impl App {

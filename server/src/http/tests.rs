@@ -5,6 +5,7 @@ mod desk;
 mod guard;
 mod limits;
 mod pages;
+mod signed;
 mod visits;
 
 use std::sync::Arc;
@@ -63,7 +64,8 @@ impl Bench {
     async fn with(change: impl FnOnce(Config) -> Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = crate::catalog::tests::support::database(folder.path()).await;
-        let elsewhere = crate::Elsewhere { database, ..Default::default() };
+        let photos = crate::store::tests::place(folder.path());
+        let elsewhere = crate::Elsewhere { database, photos, ..Default::default() };
         let config = Config { elsewhere, faces: Faces::Off, workers: Some(1), ..Config::new(folder.path()) };
         let server = Server::open(change(config)).await.unwrap();
         let operator = server.first_operator_token().unwrap().reveal();

@@ -16,7 +16,7 @@ use findme_common::Digest;
 use findme_common::digest::Hasher;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3, AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path;
 use object_store::{
     BackoffConfig, ClientOptions, Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
@@ -43,33 +43,55 @@ pub(crate) struct Bucket {
     room: Arc<Semaphore>,
 }
 
+/// The store that `s3://bucket/prefix` is in, and the prefix.
+///
+/// # Errors
+/// When the address is none, or the environment lacks what it takes.
+pub(super) fn client(builder: AmazonS3Builder, url: &str, patience: Duration) -> io::Result<(AmazonS3, Path)> {
+    let no_address =
+        || io::Error::new(io::ErrorKind::InvalidInput, format!("{url} is not of the form s3://bucket/prefix"));
+    let rest = url.strip_prefix("s3://").ok_or_else(no_address)?;
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    if bucket.is_empty() {
+        return Err(no_address());
+    }
+    // Whoever installed one before has installed the same.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let retry = RetryConfig { max_retries: 8, retry_timeout: patience, backoff: BackoffConfig::default() };
+    let client =
+        ClientOptions::new().with_connect_timeout(Duration::from_secs(5)).with_timeout(Duration::from_secs(60));
+    let store = builder
+        .with_bucket_name(bucket)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_client_options(client.with_allow_http(std::env::var("AWS_ALLOW_HTTP").is_ok_and(|yes| yes == "true")))
+        .with_retry(retry)
+        .build()
+        .map_err(as_io)?;
+    Ok((store, Path::from(prefix)))
+}
+
+/// A key below a prefix.
+pub(super) fn below(prefix: &Path, key: &str) -> Path {
+    key.split('/').fold(prefix.clone(), |path, part| path.join(part))
+}
+
 impl Bucket {
     /// The place that `s3://bucket/prefix` names. Nothing is asked of it yet.
     ///
     /// # Errors
     /// When the address is none, or the environment lacks what it takes.
     pub(super) fn open(url: &str) -> io::Result<Self> {
-        let no_address =
-            || io::Error::new(io::ErrorKind::InvalidInput, format!("{url} is not of the form s3://bucket/prefix"));
-        let rest = url.strip_prefix("s3://").ok_or_else(no_address)?;
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() {
-            return Err(no_address());
-        }
-        // Whoever installed one before has installed the same.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let retry = RetryConfig { max_retries: 8, retry_timeout: PATIENCE, backoff: BackoffConfig::default() };
-        let client =
-            ClientOptions::new().with_connect_timeout(Duration::from_secs(5)).with_timeout(Duration::from_secs(60));
-        let store = AmazonS3Builder::from_env()
-            .with_bucket_name(bucket)
-            .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_client_options(client.with_allow_http(std::env::var("AWS_ALLOW_HTTP").is_ok_and(|yes| yes == "true")))
-            .with_retry(retry)
-            .build()
-            .map_err(as_io)?;
+        Self::with(AmazonS3Builder::from_env(), url, PATIENCE)
+    }
+
+    /// The same, reached as the builder says, and with so much patience for a store that fails.
+    ///
+    /// # Errors
+    /// As [`Bucket::open`].
+    pub(super) fn with(builder: AmazonS3Builder, url: &str, patience: Duration) -> io::Result<Self> {
+        let (store, prefix) = client(builder, url, patience)?;
         let room = Arc::new(Semaphore::new(AT_ONCE));
-        Ok(Self { store: Arc::new(store), prefix: Path::from(prefix), runtime: Handle::current(), room })
+        Ok(Self { store: Arc::new(store), prefix, runtime: Handle::current(), room })
     }
 
     /// Waits for an answer of the store; never from a task.
@@ -78,7 +100,7 @@ impl Bucket {
     }
 
     fn at(&self, key: &str) -> Path {
-        key.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
+        below(&self.prefix, key)
     }
 
     /// Publishes a file under a key, once. One that is there already and holds the same stays; one that holds something
@@ -217,6 +239,19 @@ impl Bucket {
         Ok(())
     }
 
+    /// Every key that begins with a folder, without the prefix.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(super) async fn keys(&self, folder: &str) -> io::Result<Vec<String>> {
+        let below = |location: &Path| {
+            let parts = location.prefix_match(&self.prefix)?;
+            Some(parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))
+        };
+        let found = self.store.list(Some(&self.at(folder)));
+        found.map_err(as_io).try_filter_map(async |object| Ok(below(&object.location))).try_collect().await
+    }
+
     /// Whether the store answers.
     ///
     /// # Errors
@@ -239,7 +274,7 @@ fn digest_of(mut file: File) -> io::Result<Digest> {
     }
 }
 
-fn as_io(error: Error) -> io::Error {
+pub(super) fn as_io(error: Error) -> io::Error {
     let kind = match &error {
         Error::NotFound { .. } => io::ErrorKind::NotFound,
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => io::ErrorKind::PermissionDenied,

@@ -3,10 +3,16 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "postgres")]
+use std::sync::{Mutex, PoisonError};
 
 use findme_common::{EventId, PhotoId};
 
 use super::{PhotoStore, Rendition, private_dir, sync_dir, sync_parent};
+
+/// Files that are copied to another store at the same time.
+#[cfg(feature = "postgres")]
+const COPIERS: usize = 8;
 
 /// A file in the folders of photos and derivatives.
 #[derive(Debug, Clone)]
@@ -18,12 +24,20 @@ pub(crate) struct Stored {
 }
 
 impl PhotoStore {
-    /// All published files and derivatives.
+    /// All published files and derivatives; of an object store with the place that they would have in the folder.
     ///
     /// # Errors
-    /// When a folder cannot be read.
+    /// When a folder cannot be read, or the store does not answer.
     pub(crate) fn files(&self) -> io::Result<Vec<Stored>> {
         let mut found = Vec::new();
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = &self.bucket {
+            for folder in ["photos", "derived"] {
+                let paths = bucket.wait(bucket.keys(folder))?.into_iter().map(|key| self.root.join(key));
+                found.extend(paths.map(|path| Stored { name: self.name_of(&path), path }));
+            }
+            return Ok(found);
+        }
         for folder in ["photos", "derived"] {
             for event in fs::read_dir(self.root.join(folder))? {
                 let event = event?;
@@ -45,6 +59,44 @@ impl PhotoStore {
         Ok(found)
     }
 
+    /// Bytes of a published file or derivative; `None` when there is none.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub(crate) fn length(&self, event: EventId, photo: PhotoId, rendition: Rendition) -> io::Result<Option<u64>> {
+        #[cfg(feature = "s3")]
+        let length = match &self.bucket {
+            Some(bucket) => bucket.wait(bucket.length(&super::key(event, photo, rendition))),
+            None => fs::metadata(self.path(event, photo, rendition)).map(|file| file.len()),
+        };
+        #[cfg(not(feature = "s3"))]
+        let length = fs::metadata(self.path(event, photo, rendition)).map(|file| file.len());
+        match length {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            length => length.map(Some),
+        }
+    }
+
+    /// Whether a file that was found is still there.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub(crate) fn is_there(&self, file: &Stored) -> io::Result<bool> {
+        match file.name {
+            Some((event, photo, rendition)) => Ok(self.length(event, photo, rendition)?.is_some()),
+            None if self.has_folders() => file.path.try_exists(),
+            None => Ok(true),
+        }
+    }
+
+    /// Whether published files are in folders of this machine.
+    pub(crate) const fn has_folders(&self) -> bool {
+        #[cfg(feature = "s3")]
+        return self.bucket.is_none();
+        #[cfg(not(feature = "s3"))]
+        true
+    }
+
     /// Copies all files to another store, with folders for all events; how many files.
     ///
     /// # Errors
@@ -56,13 +108,22 @@ impl PhotoStore {
                 other.create_event(event)?;
             }
         }
-        let mut copied = 0;
-        for file in self.files()? {
-            let Some((event, photo, rendition)) = file.name else { continue };
-            other.put_file(event, photo, rendition, &file.path)?;
-            copied += 1;
-        }
-        Ok(copied)
+        let files: Vec<_> = self.files()?.into_iter().filter_map(|file| Some((file.name?, file.path))).collect();
+        let count = files.len() as u64;
+        // Several on their way: a store that is far away is waited for most of the time.
+        let left = Mutex::new(files.into_iter());
+        std::thread::scope(|scope| {
+            let copy = || loop {
+                let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(((event, photo, rendition), path)) = next else { return Ok(()) };
+                other.put_file(event, photo, rendition, &path)?;
+            };
+            let threads: Vec<_> = (0..COPIERS).map(|_| scope.spawn(copy)).collect();
+            threads.into_iter().try_for_each(|thread| {
+                thread.join().unwrap_or_else(|_| Err(io::Error::other("copying a file panicked")))
+            })
+        })?;
+        Ok(count)
     }
 
     /// Which file of which photo a path is; `None` when it is none of them.

@@ -31,6 +31,7 @@ use first::First;
 pub(crate) use texts::Languages;
 use texts::Texts;
 use visit::Visit;
+pub(crate) use visit::policy as page_policy;
 
 /// What a page is under in the navigation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,12 +197,12 @@ pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
 }
 
 /// What is not there: a page for people, a problem for programs.
-pub(crate) async fn nothing_here(visit: Visit, request: Request) -> Response {
+pub(crate) async fn nothing_here(State(app): State<Arc<App>>, visit: Visit, request: Request) -> Response {
     let wanted = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if request.uri().path().starts_with("/api/") || !wanted.contains("text/html") {
         return ApiError::new(Code::NotFound).into_response();
     }
-    visit::dressed(message(&visit, StatusCode::NOT_FOUND, Saying::NotFound), &visit)
+    visit::dressed(message(&visit, StatusCode::NOT_FOUND, Saying::NotFound), &visit, &app)
 }
 
 /// `GET /`: type the code, or go on where one was.

@@ -16,9 +16,16 @@ use crate::http::App;
 use crate::http::auth::Session;
 use crate::http::problem::ApiError;
 
-/// Everything a page may load comes from here, and nothing in a page's text is ever run.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
-    connect-src 'self'; worker-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; manifest-src 'self'";
+/// Everything a page may load comes from here, its pictures also from an object store where the operator has it so, and
+/// nothing in a page's text is ever run.
+pub(crate) fn policy(pictures_from: Option<&str>) -> HeaderValue {
+    let also = pictures_from.map(|origin| format!(" {origin}")).unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:{also}; connect-src 'self'; \
+         worker-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; manifest-src 'self'"
+    );
+    HeaderValue::from_str(&policy).expect("the origin of an address is ASCII")
+}
 
 /// Name of the cookie that remembers a chosen language.
 const LANGUAGE: &str = "findme-lang";
@@ -81,7 +88,7 @@ pub(crate) async fn dress(State(app): State<Arc<App>>, request: Request, next: N
     } else {
         response
     };
-    dressed(response, &visit)
+    dressed(response, &visit, &app)
 }
 
 fn saying(status: StatusCode) -> Saying {
@@ -89,9 +96,9 @@ fn saying(status: StatusCode) -> Saying {
 }
 
 /// Puts a page's headers on its answer.
-pub(crate) fn dressed(mut response: Response, visit: &Visit) -> Response {
+pub(crate) fn dressed(mut response: Response, visit: &Visit, app: &App) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::CONTENT_SECURITY_POLICY, app.page_policy.clone());
     // Not `no-referrer`: with it browsers send `Origin: null` with our own forms, and plain http has no other proof.
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.append(header::VARY, HeaderValue::from_static("cookie, accept-language"));

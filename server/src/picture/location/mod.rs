@@ -114,8 +114,8 @@ impl Patches {
         self.0.len()
     }
 
-    #[cfg(test)]
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there is none: the file is for guests as it is.
+    pub(crate) const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
