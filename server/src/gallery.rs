@@ -93,6 +93,11 @@ impl Gallery {
         self.faces.is_empty()
     }
 
+    /// Memory that it takes, in bytes.
+    pub fn bytes(&self) -> u64 {
+        (self.vectors.capacity() + self.faces.capacity() * size_of::<Entry>()) as u64
+    }
+
     /// Every face that is like the probe, several of one photo too.
     pub fn faces_like(&self, probe: &Embedding, floor: Threshold) -> Vec<i64> {
         let mut found = Vec::new();

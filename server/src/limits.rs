@@ -167,6 +167,10 @@ pub struct Limits {
     /// Bytes of the disk that stay free, so that the catalogue can always be written.
     #[arg(long, env = "FINDME_DISK_RESERVE", default_value_t = DEFAULT.disk_reserve, value_name = "BYTES")]
     pub disk_reserve: Bytes,
+    /// Memory for the faces of the events that are searched, two million of them. When they take more, the event that was
+    /// searched longest ago is let go, and read again when it is searched again.
+    #[arg(long, env = "FINDME_GALLERY_MEMORY", default_value_t = DEFAULT.gallery_memory, value_name = "BYTES")]
+    pub gallery_memory: Bytes,
     /// Live listeners of one session or token: a guest's open tabs, a photographer's machines.
     #[arg(long, env = "FINDME_MAX_LISTENERS", default_value_t = DEFAULT.max_listeners, value_name = "N")]
     pub max_listeners: u32,
@@ -231,6 +235,7 @@ const DEFAULT: Limits = Limits {
     write_stall: Seconds::of(30),
     shutdown_time: Seconds::of(10),
     disk_reserve: Bytes(256 << 20),
+    gallery_memory: Bytes(512 << 20),
     max_listeners: 16,
     max_reported: 30,
     upload_expiry: Seconds::of(7 * 24 * 3600),

@@ -4,6 +4,7 @@
 //! guest is shown is searched anew each time, so that nothing derived is stored and erasing an enrolment erases all.
 
 mod elsewhere;
+mod galleries;
 mod guests;
 mod mine;
 mod never;
@@ -13,8 +14,7 @@ mod rematch;
 mod selfie;
 mod verdict;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use findme_common::protocol::{Band, FaceBox, SelfieResult};
 use findme_common::{EventId, GuestId};
@@ -22,10 +22,10 @@ use findme_common::{EventId, GuestId};
 use crate::catalog::{Catalog, CatalogError};
 use crate::cpu::CpuPool;
 use crate::face::{Embedding, Engine, Face, Pack, Rect};
-use crate::gallery::Gallery;
 use crate::picture::{Limits, Pixels};
 use crate::remote::{Remote, RemoteError};
 use crate::vault::{Vault, VaultError};
+use galleries::{Galleries, Loaded};
 pub(crate) use guests::Seen;
 pub(crate) use people::Gathering;
 use probe::{Found, Probe};
@@ -113,18 +113,6 @@ impl From<MatchError> for SelfieError {
     }
 }
 
-/// The gallery of one event as far as it was loaded.
-#[derive(Debug, Default)]
-struct Loaded {
-    gallery: Gallery,
-    /// Highest face id that is in it.
-    last: i64,
-    epoch: i64,
-}
-
-/// By event and pack.
-type Galleries = HashMap<(EventId, String), Arc<tokio::sync::RwLock<Loaded>>>;
-
 /// Finds guests in the photos of their event.
 #[derive(Debug, Clone)]
 pub(crate) struct Matching {
@@ -134,15 +122,20 @@ pub(crate) struct Matching {
     /// Threads that hold pictures, shared with the indexer.
     cpu: CpuPool,
     limits: Limits,
-    /// By event and pack.
-    galleries: Arc<Mutex<Galleries>>,
+    galleries: Arc<Galleries>,
     remembered: mine::Remembered,
 }
 
 impl Matching {
     /// Over a catalogue, with the engine that there is.
     pub(crate) fn new(catalog: Catalog, vault: Vault, faces: FaceState, cpu: CpuPool, limits: Limits) -> Self {
-        Self { catalog, vault, faces, cpu, limits, galleries: Arc::default(), remembered: mine::Remembered::default() }
+        let galleries = Arc::new(Galleries::new(u64::MAX));
+        Self { catalog, vault, faces, cpu, limits, galleries, remembered: mine::Remembered::default() }
+    }
+
+    /// The same, with at most so many bytes of galleries in memory.
+    pub(crate) fn with_memory(self, most: u64) -> Self {
+        Self { galleries: Arc::new(Galleries::new(most)), ..self }
     }
 
     /// Whether faces can be searched.
@@ -230,7 +223,7 @@ impl Matching {
 
     /// Drops the gallery of an event that is gone.
     pub(crate) fn forget(&self, event: EventId) {
-        self.galleries.lock().unwrap_or_else(PoisonError::into_inner).retain(|(of, _), _| *of != event);
+        self.galleries.forget(event);
     }
 
     /// A search in an event's gallery, restricted to what guests may see; best first, each photo once.
@@ -256,10 +249,7 @@ impl Matching {
 
     /// The event's gallery with every face that is committed now.
     async fn refreshed(&self, event: EventId, pack: &Pack) -> Result<Arc<tokio::sync::RwLock<Loaded>>, MatchError> {
-        let loaded = {
-            let mut galleries = self.galleries.lock().unwrap_or_else(PoisonError::into_inner);
-            galleries.entry((event, pack.name.clone())).or_default().clone()
-        };
+        let loaded = self.galleries.ask(event, &pack.name);
         let mut held = loaded.write().await;
         if self.catalog.face_epoch(event).await? != held.epoch {
             *held = Loaded { epoch: held.epoch, ..Loaded::default() };
@@ -278,6 +268,10 @@ impl Matching {
                 held.gallery.insert(face.photo, face.id, &embedding, face.sealed.poor);
                 held.last = face.id;
             }
+        }
+        let dropped = self.galleries.weigh(event, &pack.name, held.gallery.bytes());
+        if dropped > 0 {
+            tracing::debug!(dropped, "galleries made room; they are read again when they are asked for");
         }
         drop(held);
         Ok(loaded)
