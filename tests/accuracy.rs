@@ -7,9 +7,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use findme_common::PhotoId;
+use findme_common::protocol::Match;
 use serde::Deserialize;
 
-use crate::support::{Laptop, asset, not_tested, peak_memory, say, wait_within};
+use crate::support::{Laptop, Server, asset, not_tested, peak_memory, say, wait_within};
 use crate::venue::{serving, venue};
 
 #[derive(Deserialize)]
@@ -17,6 +18,15 @@ struct Truth {
     /// Guests in each photo, by file name.
     photos: BTreeMap<String, Vec<String>>,
     guests: Vec<String>,
+}
+
+impl Truth {
+    /// An event that is made in this folder; `None` when there is nothing here to make it of.
+    fn of_new_event(made: &Path) -> Option<Self> {
+        let (Some(_), Some(tools)) = (asset("photos/lfw/identities"), asset("tools")) else { return None };
+        make_event(tools.parent().unwrap(), made)
+            .then(|| serde_json::from_slice(&std::fs::read(made.join("truth.json")).unwrap()).unwrap())
+    }
 }
 
 /// Photos, guests, megapixels.
@@ -43,13 +53,9 @@ fn make_event(shared: &Path, out: &Path) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn guests_get_their_photos_and_nobody_elses() {
     let Some(models) = asset("models") else { return };
-    let (Some(_), Some(tools)) = (asset("photos/lfw/identities"), asset("tools")) else { return };
     let laptop = Laptop::new();
     let made = laptop.place("event");
-    if !make_event(tools.parent().unwrap(), &made) {
-        return;
-    }
-    let truth: Truth = serde_json::from_slice(&std::fs::read(made.join("truth.json")).unwrap()).unwrap();
+    let Some(truth) = Truth::of_new_event(&made) else { return };
     std::fs::remove_dir(laptop.photos()).unwrap();
     std::fs::rename(made.join("photos"), laptop.photos()).unwrap();
 
@@ -111,6 +117,72 @@ async fn guests_get_their_photos_and_nobody_elses() {
     say(&report);
     assert!(precision >= 0.98, "precision in «you» is {precision:.3}");
     assert!(recall >= 0.90, "recall over both bands is {recall:.3}");
+}
+
+/// Names of photos with their similarity in thousandths: surely a guest's, and perhaps.
+type Shown = [BTreeMap<String, i32>; 2];
+
+/// Sends an event to a server and has every guest search it; what each is shown.
+async fn shown_by(mut server: Server, made: &Path, truth: &Truth) -> BTreeMap<String, Shown> {
+    server.run().await;
+    let event = server.create_event("party");
+    let laptop = Laptop::new();
+    for photo in std::fs::read_dir(made.join("photos")).unwrap() {
+        let photo = photo.unwrap();
+        laptop.put(photo.file_name(), &std::fs::read(photo.path()).unwrap());
+    }
+    laptop.once(&event).await.assert_exit(0);
+    let patience = Duration::from_secs(30) * truth.photos.len() as u32;
+    let counts = wait_within(patience, "the event to be indexed", async || {
+        let counts = event.counts().await;
+        (counts.runnable == 0).then_some(counts)
+    });
+    assert_eq!(counts.await.indexed as usize, truth.photos.len());
+    let names: HashMap<PhotoId, String> =
+        event.photos().await.into_iter().map(|photo| (photo.id, photo.name)).collect();
+    let mut shown = BTreeMap::new();
+    for name in &truth.guests {
+        let guest = event.guest().await;
+        let found = guest.selfie(std::fs::read(made.join(format!("selfies/{name}.jpg"))).unwrap()).await.unwrap();
+        let band = |hits: &[Match]| {
+            hits.iter().map(|hit| (names[&hit.photo].clone(), (hit.similarity * 1000.0).round() as i32)).collect()
+        };
+        shown.insert(name.clone(), [band(&found.you), band(&found.maybe)]);
+    }
+    server.assert_no_faults();
+    shown
+}
+
+/// The same event on SQLite with a folder, and where the tests are told to run: on PostgreSQL with an object store.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_on_many_machines_finds_the_same() {
+    if std::env::var_os("FINDME_TEST_DATABASE").is_none() || std::env::var_os("FINDME_TEST_STORE").is_none() {
+        eprintln!("skipped: it compares with PostgreSQL and an object store (tests/on-postgres tests/on-store)");
+        return;
+    }
+    let Some(models) = asset("models") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("event");
+    let Some(truth) = Truth::of_new_event(&made) else { return };
+    let options = ["--models", models.to_str().unwrap()];
+    let here = shown_by(Server::idle(&options).with_everything_here(), &made, &truth).await;
+    let there = shown_by(Server::idle(&options), &made, &truth).await;
+    assert_eq!(here, there, "the same guests are shown the same photos, as surely");
+    let (mut shown, mut right, mut found, mut present) = (0, 0, 0, 0);
+    for (name, [you, maybe]) in &there {
+        let is_in = |photo: &&String| truth.photos[*photo].contains(name);
+        shown += you.len();
+        right += you.keys().filter(is_in).count();
+        found += you.keys().chain(maybe.keys()).filter(is_in).count();
+        present += truth.photos.values().filter(|guests| guests.contains(name)).count();
+    }
+    say(&format!(
+        "accuracy: {} photos, {} guests: the same on SQLite with a folder and on PostgreSQL with an object store: precision in \
+         «you» {right} of {shown}, recall over both bands {found} of {present}\n",
+        truth.photos.len(),
+        truth.guests.len()
+    ));
+    assert!(right * 100 >= shown * 98 && found * 10 >= present * 9);
 }
 
 /// Milliseconds of each stage, from lines such as `… indexed photo=… decode_ms=12.3 thumbnails_ms=4.5`.

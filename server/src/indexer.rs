@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,6 +35,9 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Pauses between attempts to write a result down.
 const RECORD_AGAIN: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4), Duration::from_secs(8)];
+
+/// Jobs that are leased at once where there are many: at most a second's work for a process with one thread.
+const BATCH: u32 = 4;
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,24 @@ pub(crate) struct Indexer {
     pub cpu: CpuPool,
     /// Told about each new job.
     pub work: Arc<Notify>,
+    /// What was leased with others and is not begun.
+    pub(crate) in_hand: InHand,
+}
+
+/// Jobs that were leased and are not begun, each with the moment of its lease, oldest photo first.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InHand(Arc<Mutex<Vec<(Claim, Instant)>>>);
+
+impl InHand {
+    fn take(&self) -> Option<(Claim, Instant)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn put(&self, claims: impl IntoIterator<Item = Claim>) {
+        let now = Instant::now();
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(claims.into_iter().map(|claim| (claim, now)));
+    }
 }
 
 impl Indexer {
@@ -74,11 +95,9 @@ impl Indexer {
     /// # Errors
     /// When the catalogue fails; the job stays and its lease runs out.
     pub(crate) async fn step(&self) -> Result<Step, CatalogError> {
-        let mut lease = [0; 16];
-        getrandom::fill(&mut lease).map_err(|error| CatalogError::Sql(sqlx::Error::Io(error.into())))?;
         // The turn comes first: a lease must not run out, and use up an attempt, while selfies have the threads.
         let Ok(turn) = self.cpu.turn().await else { return Ok(Step::Idle) };
-        let Some(claim) = self.catalog.claim_job(lease).await? else { return Ok(Step::Idle) };
+        let Some(claim) = self.next().await? else { return Ok(Step::Idle) };
         // Where there is one there may be more.
         self.work.notify_one();
         let (this, photo) = (self.clone(), claim.clone());
@@ -108,6 +127,31 @@ impl Indexer {
         tracing::info!(photo = %claim.photo, match_ms = start.elapsed().as_secs_f64() * 1e3, "matched and recorded");
         self.live.wake();
         Ok(Step::Done)
+    }
+
+    /// A leased job: one in hand, or new ones.
+    async fn next(&self) -> Result<Option<Claim>, CatalogError> {
+        while let Some((claim, since)) = self.in_hand.take() {
+            // One that lay long may be another's by now.
+            if since.elapsed() < RENEW_EVERY || self.catalog.renew_lease(&claim).await? {
+                return Ok(Some(claim));
+            }
+        }
+        let mut lease = [0; 16];
+        getrandom::fill(&mut lease).map_err(|error| CatalogError::Sql(sqlx::Error::Io(error.into())))?;
+        let mut claims = self.catalog.claim_jobs(lease, BATCH).await?.into_iter();
+        let first = claims.next();
+        self.in_hand.put(claims.rev());
+        Ok(first)
+    }
+
+    /// Gives back what was leased and not begun: the process ends.
+    async fn let_go(&self) {
+        while let Some((claim, _)) = self.in_hand.take() {
+            if let Err(error) = self.catalog.give_back(&claim).await {
+                tracing::warn!(photo = %claim.photo, %error, "a job is not given back; its lease runs out");
+            }
+        }
     }
 
     /// Writes the result down. A disk that is full for a moment must not cost the work that was done, nor an attempt.
@@ -174,6 +218,7 @@ impl Indexer {
                 () = shutdown.cancelled() => {}
             }
         }
+        self.let_go().await;
     }
 
     /// Has the faces found by the service elsewhere, where one finds them.

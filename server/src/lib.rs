@@ -58,12 +58,12 @@ use tokio_util::task::TaskTracker;
 pub use catalog::measure;
 use catalog::{Catalog, Quota};
 pub use cli::main;
-pub use config::{Config, Elsewhere, Faces};
+pub use config::{Config, Elsewhere, Faces, PhotoUrls};
 use cpu::CpuPool;
 use face::Engine;
 use http::{App, Crowd, Rates, Terms, Tls, Unfound};
 pub use http::{Network, TlsFiles};
-use indexer::Indexer;
+use indexer::{InHand, Indexer};
 pub use limits::{Bytes, Limits, Rate, Seconds};
 use live::Live;
 use matching::{FaceState, Matching};
@@ -114,6 +114,13 @@ impl Server {
             anyhow::bail!("there is no catalogue in {} yet; start the web role first", config.data.display());
         }
         let site = Site { quota: Quota::of(&config.limits), ..Site::open_with(&config.data, &config.elsewhere).await? };
+        let site = match &config.photo_urls {
+            PhotoUrls::Streamed => site,
+            PhotoUrls::Signed { store: reached } => {
+                let signed = site.store.with_signed_urls(config.elsewhere.photos.as_deref(), reached.as_deref()).await;
+                Site { store: signed.context("--photo-urls signed")?, ..site }
+            }
+        };
         let work = Arc::new(Notify::new());
         let live = Live::new(site.catalog.clone());
         let node = shared.then(|| roles::node(&config.data)).transpose()?;
@@ -143,7 +150,8 @@ impl Server {
             config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from)).max(1);
         let cpu = CpuPool::new(workers).context("cannot start the threads for pictures")?;
         let limits = config.limits.picture();
-        let matching = Matching::new(site.catalog.clone(), site.vault.clone(), faces.clone(), cpu.clone(), limits);
+        let matching = Matching::new(site.catalog.clone(), site.vault.clone(), faces.clone(), cpu.clone(), limits)
+            .with_memory(config.limits.gallery_memory.0);
         let indexer = Indexer {
             catalog: site.catalog.clone(),
             store: site.store.clone(),
@@ -154,6 +162,7 @@ impl Server {
             limits,
             cpu,
             work,
+            in_hand: InHand::default(),
         };
         let config = Config { workers: Some(workers), ..config };
         let _locks = (serving, working);
@@ -216,6 +225,7 @@ impl Server {
             contact: self.config.contact.clone(),
             trusted_proxies: self.config.trusted_proxies.clone().into(),
             metrics_apart: self.metrics.is_some(),
+            page_policy: http::page_policy(self.site.store.pictures_from()),
         }
     }
 

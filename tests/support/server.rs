@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use findme_common::protocol::{Counts, Name, NameList, PhotoItem, PhotoList};
 use findme_common::{Digest, EventId, PhotoId, PhotographerToken};
@@ -21,6 +22,8 @@ pub(crate) struct Server {
     through: Vec<String>,
     options: Vec<String>,
     child: Option<Child>,
+    /// Where catalogue and photos are, when not in the data folder.
+    environment: Vec<(String, String)>,
     /// Where it listens, and under which address it is reached from here.
     host: (String, String),
     port: u16,
@@ -50,7 +53,14 @@ impl Server {
         let data = folder.path().join("data");
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let host = ("127.0.0.1".to_owned(), "127.0.0.1".to_owned());
-        Self { folder, data, through: Vec::new(), options, child: None, host, port: 0, starts: 0 }
+        let environment = elsewhere();
+        Self { folder, data, through: Vec::new(), options, child: None, environment, host, port: 0, starts: 0 }
+    }
+
+    /// The same with everything in its data folder, whatever the tests are told to run on.
+    pub(crate) fn with_everything_here(mut self) -> Self {
+        self.environment.clear();
+        self
     }
 
     /// The same, with its data in a folder that outlives it.
@@ -89,6 +99,7 @@ impl Server {
             command.args(arguments).arg(server);
         }
         let child = command
+            .envs(self.environment.iter().cloned())
             .args(["--listen", &format!("{}:{}", self.host.0, self.port)])
             .args(&self.options)
             .arg("--data")
@@ -196,7 +207,9 @@ impl Server {
 
     /// Creates an event with the operator's command line.
     pub(crate) fn create_event(&self, name: &str) -> Event {
-        let output = command().args(["event", "create", name, "--data"]).arg(self.data()).output().unwrap();
+        let mut command = command();
+        command.envs(self.environment.iter().cloned()).args(["event", "create", name, "--data"]).arg(self.data());
+        let output = command.output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         let value = |label: &str| {
@@ -217,6 +230,25 @@ impl Drop for Server {
         }
         self.kill();
     }
+}
+
+/// A new database and a place in an object store, for servers that are told so by the environment, where the tests are to
+/// run on them (`tests/on-postgres`, `tests/on-store`).
+fn elsewhere() -> Vec<(String, String)> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("e2e_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let mut environment = Vec::new();
+    if let Ok(server) = std::env::var("FINDME_TEST_DATABASE") {
+        let made = Command::new("psql").args([&*server, "-qc", &format!("CREATE DATABASE {name}")]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let (before, _) = server.rsplit_once('/').unwrap();
+        environment.push(("FINDME_DATABASE".to_owned(), format!("{before}/{name}")));
+    }
+    if let Ok(store) = std::env::var("FINDME_TEST_STORE") {
+        environment.push(("FINDME_PHOTOS".to_owned(), format!("{store}/{name}")));
+        environment.extend(std::env::vars().filter(|(name, _)| name.starts_with("AWS_")));
+    }
+    environment
 }
 
 /// The server's command line.

@@ -21,6 +21,9 @@ pub(crate) const RENEW_EVERY: Duration = Duration::from_millis(LEASE_MS as u64 /
 /// A photo that ended its worker this often is put aside.
 const MAX_ATTEMPTS: i64 = 4;
 
+/// So many runnable jobs are a crowd, of which several may be leased at once: nobody is kept waiting by that.
+const CROWD: i64 = 64;
+
 /// Put off the first time by this, then by twice as much each time.
 const FIRST_DELAY_MS: i64 = 5_000;
 
@@ -153,53 +156,90 @@ pub(super) async fn enqueue(tx: &mut Tx, event: EventId, seq: i64) -> Result<()>
     Ok(())
 }
 
+/// Leases runnable jobs, newest first, that were tried at most so often; the numbers of their photos, newest first.
+async fn lease_rows(tx: &mut Tx, lease: [u8; 16], tried: i64, most: u32) -> Result<Vec<i64>> {
+    let now = now_ms();
+    // Picked once, before anything is changed: a part of the statement that is read again would pick others.
+    let rows = query(
+        "WITH picked AS MATERIALIZED (
+             SELECT photo FROM jobs WHERE waiting = 0 AND run_after <= ? AND lease_until <= ? AND attempts <= ?
+             ORDER BY attempts, photo DESC LIMIT ? /*postgres FOR UPDATE SKIP LOCKED */)
+         UPDATE jobs SET lease = ?, lease_until = ?, attempts = attempts + 1 WHERE photo IN (SELECT photo FROM picked)
+         RETURNING photo",
+    )
+    .bind(now)
+    .bind(now)
+    .bind(tried)
+    .bind(most)
+    .bind(lease.as_slice())
+    .bind(now + LEASE_MS)
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut seqs = rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<Vec<i64>>>()?;
+    seqs.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(seqs)
+}
+
 impl Catalog {
-    /// Leases the newest runnable job; `None` when there is none now. A job that has ended its worker too often becomes
-    /// a failed photo instead.
+    /// Leases the newest runnable job, or up to `most` of them where there are many: in a crowd of workers the commits of
+    /// claims are half of what the queue costs. None when there is none now. A job that has ended its worker too often
+    /// becomes a failed photo instead.
     ///
     /// # Errors
     /// When the catalogue cannot be written.
-    pub(crate) async fn claim_job(&self, lease: [u8; 16]) -> Result<Option<Claim>> {
-        let idle = query("SELECT 1 FROM jobs WHERE waiting = 0 AND run_after <= ? AND lease_until <= ? LIMIT 1")
-            .bind(now_ms())
-            .bind(now_ms())
-            .fetch_optional(&self.readers)
-            .await?
-            .is_none();
-        if idle {
-            return Ok(None); // the usual case: no write lock taken for looking
+    pub(crate) async fn claim_jobs(&self, lease: [u8; 16], most: u32) -> Result<Vec<Claim>> {
+        let waiting = query(
+            "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE waiting = 0 AND run_after <= ? AND lease_until <= ? LIMIT ?) AS found",
+        )
+        .bind(now_ms())
+        .bind(now_ms())
+        .bind(CROWD)
+        .fetch_one(&self.readers)
+        .await?
+        .try_get::<i64, _>(0)?;
+        if waiting == 0 {
+            return Ok(Vec::new()); // the usual case: no write lock taken for looking
         }
         self.put_aside().await?;
         let mut tx = self.begin(Scope::Nothing).await?;
-        let now = now_ms();
-        let row = query(
-            "UPDATE jobs SET lease = ?, lease_until = ?, attempts = attempts + 1
-             WHERE photo = (SELECT photo FROM jobs WHERE waiting = 0 AND run_after <= ? AND lease_until <= ?
-                            ORDER BY attempts, photo DESC LIMIT 1 /*postgres FOR UPDATE SKIP LOCKED */)
-             RETURNING photo",
-        )
-        .bind(lease.as_slice())
-        .bind(now + LEASE_MS)
-        .bind(now)
-        .bind(now)
-        .fetch_optional(&mut tx)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let seq: i64 = row.try_get(0)?;
-        let photo = query("SELECT event, photos.id, digest IS NOT NULL AS original, policy <> 'off' AS faces FROM photos JOIN events ON events.id = event WHERE seq = ?")
-            .bind(seq)
-            .fetch_one(&mut tx)
-            .await?;
-        let claim = Claim {
-            seq,
-            event: id_column!(&photo, "event", EventId)?,
-            photo: id_column!(&photo, "id", PhotoId)?,
-            original: photo.try_get("original")?,
-            faces: photo.try_get("faces")?,
-            lease,
-        };
+        let mut rows = Vec::new();
+        if most > 1 && waiting >= CROWD {
+            // Only those that were never tried: what ends its worker must not use up the attempts of others.
+            rows = lease_rows(&mut tx, lease, 0, most).await?;
+        }
+        if rows.is_empty() {
+            rows = lease_rows(&mut tx, lease, MAX_ATTEMPTS, 1).await?;
+        }
+        let mut claims = Vec::with_capacity(rows.len());
+        for seq in rows {
+            let photo = query("SELECT event, photos.id, digest IS NOT NULL AS original, policy <> 'off' AS faces FROM photos JOIN events ON events.id = event WHERE seq = ?")
+                .bind(seq)
+                .fetch_one(&mut tx)
+                .await?;
+            claims.push(Claim {
+                seq,
+                event: id_column!(&photo, "event", EventId)?,
+                photo: id_column!(&photo, "id", PhotoId)?,
+                original: photo.try_get("original")?,
+                faces: photo.try_get("faces")?,
+                lease,
+            });
+        }
         tx.commit().await?;
-        Ok(Some(claim))
+        Ok(claims)
+    }
+
+    /// Gives a job back that was leased and not begun.
+    ///
+    /// # Errors
+    /// When the catalogue cannot be written; then its lease runs out.
+    pub(crate) async fn give_back(&self, claim: &Claim) -> Result<()> {
+        query("UPDATE jobs SET lease = NULL, lease_until = 0, attempts = MAX(attempts - 1, 0) WHERE photo = ? AND lease = ?")
+            .bind(claim.seq)
+            .bind(claim.lease.as_slice())
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 
     /// Photos whose workers died again and again are marked, never tried for ever.

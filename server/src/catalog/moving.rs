@@ -1,9 +1,13 @@
 //! Moves a catalogue from SQLite's file to a database server: every row of every table, in one transaction, counted.
 
+use futures_util::TryStreamExt;
 use sqlx::{Column, Row as _, TypeInfo, ValueRef};
 
 use super::db::{Pool, Value, query};
 use super::{Catalog, CatalogError, Result, Scope};
+
+/// Rows that are written with one statement; PostgreSQL takes 65,535 values, and no table has more than 50 columns.
+const TOGETHER: usize = 200;
 
 /// Tables that are not copied: they are made with the schema.
 const MADE: &str = "name NOT LIKE 'sqlite%' AND name NOT LIKE '_sqlx%' AND name <> 'standing'";
@@ -30,17 +34,26 @@ impl Catalog {
         for table in &tables {
             let table: &str = table.try_get(0)?;
             let which = if table == "uploads" { " WHERE complete = 1" } else { "" };
-            let rows =
-                sqlx::query(sqlx::AssertSqlSafe(format!("SELECT * FROM {table}{which}"))).fetch_all(source).await?;
-            for row in &rows {
-                let names: Vec<String> = row.columns().iter().map(|column| format!("\"{}\"", column.name())).collect();
-                let places = vec!["?"; names.len()].join(", ");
+            let all = sqlx::query(sqlx::AssertSqlSafe(format!("SELECT * FROM {table}{which}")));
+            // Some rows at a time: a large event's faces are not all in memory.
+            let mut rows = all.fetch(source).try_chunks(TOGETHER);
+            loop {
+                let some = match rows.try_next().await {
+                    Ok(some) => some.unwrap_or_default(),
+                    Err(broken) => return Err(broken.1.into()),
+                };
+                let Some(first) = some.first() else { break };
+                let names: Vec<String> =
+                    first.columns().iter().map(|column| format!("\"{}\"", column.name())).collect();
+                let places = format!("({})", vec!["?"; names.len()].join(", "));
+                let places = vec![places; some.len()].join(", ");
                 let insert =
-                    query(sqlx::AssertSqlSafe(format!("INSERT INTO {table} ({}) VALUES ({places})", names.join(", "))));
-                let values = (0..names.len()).map(|at| value(row, at)).collect::<Result<Vec<_>>>()?;
+                    query(sqlx::AssertSqlSafe(format!("INSERT INTO {table} ({}) VALUES {places}", names.join(", "))));
+                let values = some.iter().flat_map(|row| (0..names.len()).map(move |at| value(row, at)));
+                let values = values.collect::<Result<Vec<_>>>()?;
                 values.into_iter().fold(insert, |insert, value| insert.bind(value)).execute(&mut tx).await?;
+                moved += some.len() as u64;
             }
-            moved += rows.len() as u64;
         }
         continue_numbers(&mut tx).await?;
         // What the node that had it staged is no more.

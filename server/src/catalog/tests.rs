@@ -9,6 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+#[cfg(feature = "postgres")]
+mod lines;
 mod privacy;
 mod queue;
 pub(crate) mod support;
@@ -65,7 +67,7 @@ impl World {
     async fn claim(&self) -> Option<Claim> {
         let mut lease = [0; 16];
         getrandom::fill(&mut lease).unwrap();
-        self.catalog.claim_job(lease).await.unwrap()
+        self.catalog.claim_jobs(lease, 1).await.unwrap().pop()
     }
 
     async fn complete(&self, claim: &Claim, outcome: &JobOutcome) -> Result<bool> {

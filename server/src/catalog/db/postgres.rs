@@ -7,8 +7,9 @@
 
 use std::fmt::Write as _;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPool, PgPoolOptions};
 use sqlx::{Postgres, Row, Transaction};
 use tokio::sync::mpsc;
@@ -24,11 +25,28 @@ const READERS: u32 = 6;
 /// How long a database that is away is waited for.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Pause before a connection that broke is made again.
+const CONNECT_AGAIN: Duration = Duration::from_millis(100);
+
 /// What processes tell each other that something was written. Only a hint: the tables are the truth.
 const CHANNEL: &str = "findme";
 
 /// Hints are sent no more often than this: telling takes a lock that all commits of the database share.
 const HINT_EVERY: Duration = Duration::from_millis(20);
+
+/// Does again what broke before anything was said, as long as there is patience. (No function: those that take asynchronous
+/// closures make futures that no task takes.)
+macro_rules! patiently {
+    ($begin:expr) => {{
+        let mut patience = Patience { deadline: Instant::now() + PATIENCE };
+        loop {
+            match $begin.await {
+                Err(error) if patience.is_left(&error).await => {}
+                done => break done,
+            }
+        }
+    }};
+}
 
 /// Connections to a PostgreSQL database.
 #[derive(Debug, Clone)]
@@ -71,15 +89,24 @@ pub(in super::super) async fn open(url: &str) -> Result<(PgSide, PgSide)> {
     Ok((PgSide { pool: writer, news: Some(news) }, PgSide { pool: reader, news: None }))
 }
 
-/// Refuses a server that answers before its writes are on stable storage.
+/// Refuses a server that answers before its writes are on stable storage. `synchronous_commit` is asked for with every
+/// connection, but what stands between may not have passed that on.
 async fn demand_durability(pool: &PgPool) -> Result<()> {
-    for setting in ["fsync", "full_page_writes"] {
-        let row = sqlx::query("SELECT current_setting($1)").bind(setting).fetch_one(pool).await?;
+    for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
+        let mut connection = patiently!(pool.acquire())?;
+        let row = sqlx::query("SELECT current_setting($1)").bind(setting).fetch_one(&mut *connection).await?;
         if row.try_get::<&str, _>(0)? != "on" {
             return Err(CatalogError::Unsafe(setting));
         }
     }
     Ok(())
+}
+
+/// [`open`]'s check alone, with connections that are set like this.
+#[cfg(test)]
+pub(in super::super) async fn demand_durability_with(url: &str, settings: &[(&str, &str)]) -> Result<()> {
+    let options = PgConnectOptions::from_str(url)?.options(settings.iter().copied());
+    demand_durability(&PgPoolOptions::new().connect_lazy_with(options)).await
 }
 
 /// Sends a hint after writes, for as long as anybody can write.
@@ -102,11 +129,30 @@ impl PgSide {
         }
     }
 
+    /// For a statement by itself: one that only reads may be said again, one that writes may have been carried out.
+    pub(super) fn patience(&self) -> Patience {
+        let again = if self.news.is_some() { Duration::ZERO } else { PATIENCE };
+        Patience { deadline: Instant::now() + again }
+    }
+
+    /// A connection.
+    ///
+    /// # Errors
+    /// When the database cannot be reached for longer.
+    pub(super) async fn connection(&self) -> sqlx::Result<PoolConnection<Postgres>> {
+        patiently!(self.pool.acquire())
+    }
+
     /// Begins a transaction and takes its turn in what it may touch.
     ///
     /// # Errors
     /// When the database cannot be reached, or the turn does not come.
     pub(in super::super) async fn begin(&self, scope: Scope) -> Result<PgTx> {
+        let tx = patiently!(self.begin_in_turn(scope))?;
+        Ok(PgTx { tx, news: self.news.clone() })
+    }
+
+    async fn begin_in_turn(&self, scope: Scope) -> sqlx::Result<Transaction<'static, Postgres>> {
         let mut tx = self.pool.begin().await?;
         // Rows that refer to the event may be added meanwhile: this lock is not against those.
         let turn = match scope {
@@ -126,7 +172,7 @@ impl PgSide {
         if let Some(turn) = turn {
             turn.fetch_all(&mut *tx).await?;
         }
-        Ok(PgTx { tx, news: self.news.clone() })
+        Ok(tx)
     }
 
     /// Begins a transaction in which all statements see the same moment.
@@ -134,7 +180,7 @@ impl PgSide {
     /// # Errors
     /// When the database cannot be reached.
     pub(in super::super) async fn begin_reading(&self) -> Result<PgTx> {
-        let tx = self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let tx = patiently!(self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))?;
         Ok(PgTx { tx, news: None })
     }
 
@@ -173,6 +219,33 @@ impl PgSide {
             }
             done => Ok(done?),
         }
+    }
+}
+
+/// For how long something that failed for the line's sake, or because the server starts, is done again.
+#[derive(Debug)]
+pub(super) struct Patience {
+    deadline: Instant,
+}
+
+impl Patience {
+    /// Whether it may be done once more, after a pause.
+    pub(super) async fn is_left(&mut self, error: &sqlx::Error) -> bool {
+        let again = is_passing(error) && Instant::now() < self.deadline;
+        if again {
+            tokio::time::sleep(CONNECT_AGAIN).await;
+        }
+        again
+    }
+}
+
+/// Whether a line broke, or the server is ending or starting: nothing that was asked is to blame.
+fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) => true,
+        // admin_shutdown, crash_shutdown, cannot_connect_now.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P0")),
+        _ => false,
     }
 }
 

@@ -24,6 +24,83 @@ async fn two_claimers_never_get_the_same_job() {
     assert_eq!((count, all.len()), (12, 12), "each job exactly once");
 }
 
+/// More photos than count as a crowd.
+async fn crowd() -> World {
+    let world = World::new().await;
+    for n in 0..70 {
+        world.receive(&format!("photo {n}"), None).await;
+    }
+    world
+}
+
+#[tokio::test]
+async fn several_jobs_are_leased_at_once_only_in_a_crowd() {
+    let world = crowd().await;
+    let newest = world.number("SELECT MAX(seq) FROM photos").await;
+    let batch = world.catalog.claim_jobs([1; 16], 4).await.unwrap();
+    assert_eq!(batch.iter().map(|claim| claim.seq).collect::<Vec<_>>(), [newest, newest - 1, newest - 2, newest - 3]);
+    for claim in &batch {
+        assert!(world.complete(claim, &JobOutcome::Indexed(indexed(), vec![])).await.unwrap());
+    }
+    let last = world.catalog.claim_jobs([2; 16], 4).await.unwrap();
+    assert_eq!(last.len(), 4, "66 wait");
+    assert_eq!(
+        world.catalog.claim_jobs([3; 16], 4).await.unwrap().len(),
+        1,
+        "62 wait: nobody keeps several for himself"
+    );
+    // Whoever ends gives back what was not begun, as if nothing had been.
+    world.catalog.give_back(&last[0]).await.unwrap();
+    assert_eq!(world.number("SELECT COUNT(*) FROM jobs WHERE lease IS NULL AND attempts = 0").await, 62);
+    assert_eq!(world.claim().await.unwrap().seq, last[0].seq);
+    world.catalog.give_back(&last[1]).await.unwrap();
+    assert!(!world.complete(&last[1], &JobOutcome::Failed("late")).await.unwrap(), "it is nobody's now");
+}
+
+#[tokio::test]
+async fn two_batches_never_share_a_job() {
+    let world = crowd().await;
+    let claimers = (0..8).map(|n| {
+        let world = &world;
+        async move {
+            let mut mine = Vec::new();
+            loop {
+                let batch = world.catalog.claim_jobs([n; 16], 16).await.unwrap();
+                if batch.is_empty() {
+                    return mine;
+                }
+                mine.extend(batch.into_iter().map(|claim| claim.seq));
+            }
+        }
+    });
+    let mut all: Vec<i64> = futures_util::future::join_all(claimers).await.into_iter().flatten().collect();
+    all.sort_unstable();
+    let count = all.len();
+    all.dedup();
+    assert_eq!((count, all.len()), (70, 70));
+}
+
+#[tokio::test]
+async fn a_photo_that_ends_its_workers_takes_no_attempts_from_those_leased_with_it() {
+    let world = crowd().await;
+    let poison = world.number("SELECT MAX(seq) FROM photos").await;
+    for round in 0..200 {
+        let batch = world.catalog.claim_jobs([round; 16], 8).await.unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        if batch.iter().any(|claim| claim.seq == poison) {
+            world.sql("UPDATE jobs SET lease_until = 1 WHERE lease IS NOT NULL").await; // the worker dies
+            continue;
+        }
+        for claim in &batch {
+            assert!(world.complete(claim, &JobOutcome::Indexed(indexed(), vec![])).await.unwrap());
+        }
+    }
+    assert_eq!(world.number("SELECT COUNT(*) FROM photos WHERE state = 'failed'").await, 1);
+    assert_eq!(world.number("SELECT COUNT(*) FROM photos WHERE state = 'indexed'").await, 69);
+}
+
 #[tokio::test]
 async fn the_newest_photo_is_indexed_first() {
     let world = World::new().await;
