@@ -117,6 +117,7 @@ pub(crate) async fn thumb(
     responses(
         (status = 200, description = "JPEG, long edge 320", body = [u8], content_type = "image/jpeg"),
         (status = 206, description = "The range that was asked for"),
+        (status = 302, description = "To the object store, for a picture in a page, where the operator has it so"),
         (status = 304, description = "Unchanged"),
         (status = 416, description = "No such range"),
     ),

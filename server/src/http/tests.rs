@@ -307,6 +307,10 @@ async fn a_hidden_photo_is_gone_for_guests_and_a_deleted_one_for_all() {
 #[tokio::test]
 async fn indexing_again_changes_no_byte_that_was_shown() {
     let bench = Bench::new().await;
+    if !bench.app.store.has_folders() {
+        eprintln!("skipped: this exchanges files of a folder");
+        return;
+    }
     let (party, other) = (bench.party("one").await, bench.party("two").await);
     let photographer = Some(("authorization", &*party.photographer));
     let bearer = format!("Bearer {}", bench.operator);
