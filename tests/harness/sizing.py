@@ -20,13 +20,13 @@ THUMB_VIEWS, PREVIEW_VIEWS = 30, 5
 
 # Measured on two cores: what each costs.
 INDEX_CORE_S = 0.442  # a photo of 24 megapixels, decoding to embedding (tests/harness/run faces)
-INGEST_CORE_S = 1 / 500  # a small photo through a web node (cluster-speed); its bytes come on top:
+INGEST_CORE_S = 1 / 500  # a small photo through a web node (small); its bytes come on top:
 BYTES_PER_CORE_S = 400e6  # received, hashed, sent on (speed)
 SELFIE_CORE_S = 0.08  # a selfie to its answer (README)
 LISTENER_BYTES = 20e3  # of memory (listeners)
-COMMITS = {"upload": 3, "claim, in batches": 0.25, "result": 1}  # transactions a photo (cluster-speed)
-DATABASE_COMMITS = 1600  # a second, of a server on the two cores of the test machine (queue, 16 claimers)
-WAL_BYTES = 12e3  # a photo (cluster-speed)
+COMMITS = {"upload": 3, "claim, in batches": 0.25, "result": 1}  # transactions a photo: created, bytes there, finished; indexed
+DATABASE_COMMITS = 1600  # a second, of a server on the two cores of the test machine: 823 jobs of two each, 16 at once (pgbench)
+WAL_BYTES = 12e3  # a photo; assumed
 STORE_REQUESTS = {"put": 3, "get": 3}  # original, preview, thumbnail; read once, looked for twice
 
 # Machines that are counted in.
