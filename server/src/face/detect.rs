@@ -10,7 +10,7 @@ use super::scrfd;
 /// Rows and columns that one cell of each output grid stands for.
 pub(super) const STRIDES: [usize; 3] = [8, 16, 32];
 /// What the network gives per stride, in the order in which the outputs are asked for.
-const OUTPUTS: [&str; 12] = [
+pub(super) const OUTPUTS: [&str; 12] = [
     "cls_8", "obj_8", "bbox_8", "kps_8", "cls_16", "obj_16", "bbox_16", "kps_16", "cls_32", "obj_32", "bbox_32",
     "kps_32",
 ];

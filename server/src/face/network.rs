@@ -5,6 +5,7 @@
 
 #[cfg(feature = "ort")]
 mod onnxruntime;
+mod rows;
 mod rten;
 
 use std::fmt::Debug;
@@ -76,7 +77,11 @@ impl Runtime {
     /// Loads ONNX bytes. `outputs` are the names wanted, in this order; empty: all, in the file's order.
     pub(super) fn load(&self, bytes: Vec<u8>, outputs: &[&str]) -> Result<Box<dyn Network>, String> {
         match self {
-            Self::Rten(lanes) => Ok(Box::new(rten::Loaded::new(bytes, outputs, lanes.clone())?)),
+            Self::Rten(lanes) => match rows::Loaded::new(&bytes, outputs) {
+                // Without optimisation our kernels would be slow, where rten, a dependency, is always optimised.
+                Some(network) if cfg!(not(debug_assertions)) => Ok(Box::new(network)),
+                _ => Ok(Box::new(rten::Loaded::new(bytes, outputs, lanes.clone())?)),
+            },
             #[cfg(feature = "ort")]
             Self::Onnxruntime(library) => Ok(Box::new(library.load(bytes, outputs)?)),
         }
