@@ -21,7 +21,7 @@ use crate::cpu::{CpuPool, GivenUp};
 use crate::face::{Face, Pack, Purpose, Timings};
 use crate::live::Live;
 use crate::matching::{FaceState, Matching, Seen, area};
-use crate::picture::{self, Limits, PictureError, Pixels};
+use crate::picture::{self, Derivatives, Limits, PictureError, Pixels};
 use crate::remote::{RemoteError, RemoteFace, ServiceError, to_send};
 use crate::store::{PhotoStore, Rendition};
 use crate::vault::Vault;
@@ -107,6 +107,7 @@ impl Indexer {
                 tracing::error!(photo = %claim.photo, "indexing panicked");
                 Looked::at(JobOutcome::Failed("indexing-failed"))
             });
+            let looked = self.keep(&claim, looked).await;
             self.look_elsewhere(&claim, looked).await
         };
         let (outcome, embeddings, elsewhere) = self.renewing(&claim, work).await;
@@ -257,19 +258,7 @@ impl Indexer {
 
     fn index(&self, claim: &Claim) -> Looked {
         let start = Instant::now();
-        match self.try_index(claim) {
-            Ok(done) => done,
-            Err(Obstacle::Photo(reason)) => {
-                crate::metrics::get().stage("index", reason, start.elapsed());
-                tracing::info!(photo = %claim.photo, reason, "cannot be indexed");
-                Looked::at(JobOutcome::Failed(reason))
-            }
-            Err(Obstacle::Passing(trouble, cause)) => {
-                crate::metrics::get().stage("index", trouble.as_str(), start.elapsed());
-                tracing::warn!(photo = %claim.photo, trouble = trouble.as_str(), %cause, "indexing is put off");
-                Looked::at(JobOutcome::Again(trouble))
-            }
-        }
+        self.try_index(claim).unwrap_or_else(|obstacle| stopped(claim, &obstacle, start.elapsed()))
     }
 
     fn try_index(&self, claim: &Claim) -> Result<Looked, Obstacle> {
@@ -288,7 +277,7 @@ impl Indexer {
             (None, error) => Obstacle::Passing(Trouble::Files, error.to_string()),
         })?;
         let decoded = start.elapsed();
-        self.derive(claim, &picture.pixels)?;
+        let made = self.derive(claim, &picture.pixels)?;
         let derived = start.elapsed() - decoded;
         let private = if claim.original { Some(picture::location::find(&path)?) } else { None };
         let indexed = Indexed {
@@ -304,8 +293,11 @@ impl Indexer {
             FaceState::Off => Looked::at(JobOutcome::Indexed(indexed, Vec::new())),
             FaceState::Waiting(..) => Looked::at(JobOutcome::WaitsForModels(indexed)),
             FaceState::Remote(_) => {
-                let preview = self.store.local(claim.event, claim.photo, Rendition::Preview)?;
-                let picture = passing(Trouble::Engine, to_send(&picture.pixels, std::fs::read(&*preview).ok()))?;
+                let preview = match made.iter().find(|(rendition, _)| *rendition == Rendition::Preview) {
+                    Some((_, bytes)) => Some(bytes.clone()),
+                    None => std::fs::read(&*self.store.local(claim.event, claim.photo, Rendition::Preview)?).ok(),
+                };
+                let picture = passing(Trouble::Engine, to_send(&picture.pixels, preview))?;
                 Looked { picture, ..Looked::at(JobOutcome::Indexed(indexed, Vec::new())) }
             }
             FaceState::Ready(engine, pack) => {
@@ -332,7 +324,7 @@ impl Indexer {
             embed_ms = ms(timings.embed),
             "indexed"
         );
-        Ok(looked)
+        Ok(Looked { made, ..looked })
     }
 
     /// The picture that was sent ahead of the original.
@@ -343,24 +335,31 @@ impl Indexer {
 
     /// Makes the derivatives, unless they are there: what an immutable address has shown is never replaced, whether the
     /// photo is indexed again or its original follows its preview. One that cannot be read has shown nothing.
-    fn derive(&self, claim: &Claim, pixels: &Pixels) -> Result<(), Obstacle> {
+    fn derive(&self, claim: &Claim, pixels: &Pixels) -> Result<Vec<(Rendition, Vec<u8>)>, Obstacle> {
         let kept = |rendition| {
             let file = self.store.local(claim.event, claim.photo, rendition);
             file.is_ok_and(|file| picture::open(&file, &self.limits).is_ok())
         };
         let all = [Rendition::Preview, Rendition::Thumb, Rendition::Small];
-        let [preview, thumb, small] = all.map(|of| !kept(of));
-        if !(preview || thumb || small) {
-            return Ok(());
+        let missing = all.map(|of| !kept(of));
+        if missing == [false; 3] {
+            return Ok(Vec::new());
         }
-        let made = passing(Trouble::Engine, picture::derivatives(pixels))?;
-        let made = [(preview, made.preview), (thumb, made.thumb), (small, made.small)];
-        for (rendition, (missing, bytes)) in all.into_iter().zip(made) {
-            if missing {
-                self.store.put_derived(claim.event, claim.photo, rendition, &bytes)?;
-            }
+        let Derivatives { preview, thumb, small } = passing(Trouble::Engine, picture::derivatives(pixels))?;
+        let made = all.into_iter().zip([preview, thumb, small]).zip(missing);
+        Ok(made.filter_map(|(made, missing)| missing.then_some(made)).collect())
+    }
+
+    /// Writes the derivatives, durably. The threads that hold pictures do not wait for the disk meanwhile.
+    async fn keep(&self, claim: &Claim, mut looked: Looked) -> Looked {
+        let (store, event, photo) = (self.store.clone(), claim.event, claim.photo);
+        let made = std::mem::take(&mut looked.made);
+        let put =
+            move || made.iter().try_for_each(|(rendition, bytes)| store.put_derived(event, photo, *rendition, bytes));
+        match crate::uploads::blocking(put).await.map_err(Obstacle::from) {
+            Ok(()) => looked,
+            Err(obstacle) => stopped(claim, &obstacle, Duration::ZERO),
         }
-        Ok(())
     }
 
     fn seal(&self, claim: &Claim, pack: &Pack, pixels: &Pixels, faces: &[Face]) -> Result<Vec<NewFace>, Obstacle> {
@@ -381,12 +380,30 @@ struct Looked {
     seen: Vec<Seen>,
     /// What a face service elsewhere is to be sent.
     picture: Option<Bytes>,
+    /// Its derivatives, as far as they are not there yet.
+    made: Vec<(Rendition, Vec<u8>)>,
 }
 
 impl Looked {
     const fn at(outcome: JobOutcome) -> Self {
-        Self { outcome, seen: Vec::new(), picture: None }
+        Self { outcome, seen: Vec::new(), picture: None, made: Vec::new() }
     }
+}
+
+/// What comes of a photo that is not indexed.
+fn stopped(claim: &Claim, obstacle: &Obstacle, after: Duration) -> Looked {
+    let (word, outcome) = match obstacle {
+        Obstacle::Photo(reason) => {
+            tracing::info!(photo = %claim.photo, reason, "cannot be indexed");
+            (*reason, JobOutcome::Failed(reason))
+        }
+        Obstacle::Passing(trouble, cause) => {
+            tracing::warn!(photo = %claim.photo, trouble = trouble.as_str(), %cause, "indexing is put off");
+            (trouble.as_str(), JobOutcome::Again(*trouble))
+        }
+    };
+    crate::metrics::get().stage("index", word, after);
+    Looked::at(outcome)
 }
 
 /// Faults of the machine, which may pass.

@@ -283,7 +283,8 @@ impl Server {
     fn background(&self, shutdown: &CancellationToken) -> TaskTracker {
         let tasks = TaskTracker::new();
         let workers = if self.config.role.works() { self.config.workers.unwrap_or(1) } else { 0 };
-        for _ in 0..workers {
+        // One more than there are threads: while a result is written down, every thread has a photo.
+        for _ in 0..workers + usize::from(workers > 0) {
             tasks.spawn(self.indexer.clone().run(shutdown.clone()));
         }
         if let FaceState::Remote(remote) = &self.indexer.faces {

@@ -3,6 +3,8 @@
 //! This is what OpenCV calls `INTER_AREA`. Detection and embedding use it because their reference values were measured
 //! with it; previews and thumbnails, which people look at, use sharper filters.
 
+use rten_simd::{Isa, SimdOp};
+
 use super::Pixels;
 
 /// How much each source pixel adds to one pixel of the result: a run of weights from `start` on, which sum to 1.
@@ -47,9 +49,7 @@ pub(crate) fn by_area(rgb: &[u8], from: (u32, u32), to: (u32, u32), mut emit: im
     for (y, down) in spans(from.1, to.1).iter().enumerate() {
         sum.fill(0.0);
         for (source, &weight) in rgb[down.start * stride..].chunks_exact(stride).zip(&down.weights) {
-            for (total, &value) in sum.iter_mut().zip(source) {
-                *total += weight * f32::from(value);
-            }
+            AddRow { sum: &mut sum, source, weight }.dispatch();
         }
         for (pixel, span) in line.as_chunks_mut::<3>().0.iter_mut().zip(&across) {
             let mut mean = [0.0; 3];
@@ -61,6 +61,24 @@ pub(crate) fn by_area(rgb: &[u8], from: (u32, u32), to: (u32, u32), mut emit: im
             *pixel = mean;
         }
         emit(y, &line);
+    }
+}
+
+/// Adds a weighted row of bytes, with the widest instructions of the processor.
+struct AddRow<'a> {
+    sum: &'a mut [f32],
+    source: &'a [u8],
+    weight: f32,
+}
+
+impl SimdOp for AddRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _: I) {
+        for (total, &value) in self.sum.iter_mut().zip(self.source) {
+            *total += self.weight * f32::from(value);
+        }
     }
 }
 
