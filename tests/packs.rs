@@ -34,8 +34,11 @@ async fn guests_are_found_while_the_pack_changes_and_afterwards() {
     // A pack of the operator's own: the same networks under another name, which their vectors may not know of.
     let file = server.data().join("mine.toml");
     let known = std::fs::read_to_string(workspace().join("server/models.toml")).unwrap();
-    let mine =
-        known.replace("name = \"yunet-retail\"", "name = \"mine\"").replace("default = true", "non_commercial = true");
+    let first: Vec<_> = known.split("[[pack]]").take(2).collect();
+    let mine = first
+        .join("[[pack]]")
+        .replace("name = \"yunet-retail\"", "name = \"mine\"")
+        .replace("default = true", "non_commercial = true");
     std::fs::write(&file, mine).unwrap();
     let file = file.to_str().unwrap();
     let refused = command().args(["serve", "--pack", file, "--models", models, "--data"]).arg(server.data()).output();
