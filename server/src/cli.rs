@@ -150,6 +150,13 @@ struct PackArg {
     /// You state that your use is not commercial, for a pack whose licence asks for that.
     #[arg(long, env = "FINDME_ACCEPT_NON_COMMERCIAL")]
     accept_non_commercial: bool,
+    /// Cosine from which a photo is shown as «you» [default: the pack's]. Counts from the next search on, nothing is
+    /// indexed again; `rematch` tells guests of what they now see.
+    #[arg(long, env = "FINDME_YOU_FROM", value_name = "COSINE")]
+    you_from: Option<f32>,
+    /// Cosine that «maybe you?» never reaches below [default: the pack's].
+    #[arg(long, env = "FINDME_MAYBE_FROM", value_name = "COSINE")]
+    maybe_from: Option<f32>,
 }
 
 impl PackArg {
@@ -158,10 +165,16 @@ impl PackArg {
     /// # Errors
     /// When it cannot be chosen.
     fn choose(&self) -> Result<&'static crate::face::Pack, crate::face::PackError> {
-        let Some(choice) = &self.pack else { return Ok(crate::face::default_pack()) };
-        let pack = crate::face::chosen(choice, self.accept_non_commercial)?;
+        let pack = match &self.pack {
+            Some(choice) => crate::face::chosen(choice, self.accept_non_commercial)?,
+            None => crate::face::default_pack(),
+        };
         if pack.non_commercial {
             tracing::warn!("{} is not for commercial use: {}", pack.name, pack.licence);
+        }
+        if self.you_from.is_some() || self.maybe_from.is_some() {
+            let value = crate::face::Threshold::new;
+            return pack.with_thresholds(self.you_from.map(value), self.maybe_from.map(value));
         }
         Ok(pack)
     }

@@ -10,7 +10,7 @@ use findme_common::EventId;
 use tokio_util::sync::CancellationToken;
 
 use super::serve::{WorkArgs, cancel_on_signal};
-use super::{DataArg, folder};
+use super::{DataArg, PackArg, folder};
 use crate::catalog::Requeue;
 use crate::cpu::CpuPool;
 use crate::matching::{FaceState, Matching};
@@ -36,6 +36,8 @@ pub(super) struct RematchArgs {
     /// Only this event's guests.
     #[arg(long, value_name = "ID")]
     event: Option<EventId>,
+    #[command(flatten)]
+    pack: PackArg,
     #[command(flatten)]
     data: DataArg,
 }
@@ -99,6 +101,7 @@ async fn wait(
 
 /// Tells guests of photos that they were not told of, by today's thresholds.
 pub(super) async fn rematch(args: RematchArgs) -> anyhow::Result<()> {
+    let pack = args.pack.choose()?;
     let elsewhere = args.data.elsewhere();
     let site = open(&folder(args.data)?, &elsewhere, args.event).await?;
     let events = match args.event {
@@ -106,7 +109,7 @@ pub(super) async fn rematch(args: RematchArgs) -> anyhow::Result<()> {
         None => site.catalog.events().await?.into_iter().map(|event| event.id).collect(),
     };
     // Comparing takes no models, so none are loaded.
-    let (faces, cpu) = (FaceState::Waiting("not needed".to_owned(), crate::face::default_pack()), CpuPool::new(1)?);
+    let (faces, cpu) = (FaceState::Waiting("not needed".to_owned(), pack), CpuPool::new(1)?);
     let matching = Matching::new(site.catalog.clone(), site.vault.clone(), faces, cpu, picture::Limits::default());
     let mut told = 0;
     for event in events {

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use findme_common::Digest;
 use serde::Deserialize;
 
-use super::threshold::Thresholds;
+use super::threshold::{Threshold, Thresholds};
 
 /// Models that belong together: embeddings of one pack mean nothing to another.
 #[derive(Debug, Clone, Deserialize)]
@@ -40,6 +40,26 @@ impl Pack {
     /// The files that must be in the models folder.
     pub fn files(&self) -> [&ModelFile; 2] {
         [&self.detector.model, &self.embedder.model]
+    }
+
+    /// The same pack where the bands begin elsewhere. Vectors stay what they are, and so does its name.
+    ///
+    /// # Errors
+    /// [`PackError::Thresholds`].
+    pub fn with_thresholds(
+        &self,
+        you: Option<Threshold>,
+        maybe: Option<Threshold>,
+    ) -> Result<&'static Self, PackError> {
+        let thresholds = &self.thresholds;
+        let (you, maybe_floor) = (you.unwrap_or(thresholds.you), maybe.unwrap_or(thresholds.maybe_floor));
+        let thresholds = Thresholds { you, maybe_floor, ..thresholds.clone() };
+        let inside = |threshold: Threshold| (0.0..=1.0).contains(&threshold.get());
+        if !(inside(you) && inside(maybe_floor) && thresholds.are_sound()) {
+            return Err(PackError::Thresholds { you: you.get(), maybe: maybe_floor.get() });
+        }
+        // Once in a run of the program.
+        Ok(Box::leak(Box::new(Self { thresholds, ..self.clone() })))
     }
 }
 
@@ -212,6 +232,14 @@ pub enum PackError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The bands would contradict each other.
+    #[error("«you» from {you} and «maybe you?» from {maybe} contradict each other: 0 ≤ maybe ≤ you ≤ 1 less a margin")]
+    Thresholds {
+        /// Where «you» would begin.
+        you: f32,
+        /// Where «maybe you?» would begin at the lowest.
+        maybe: f32,
+    },
     /// Nobody has said that they know its licence.
     #[error("{name} is not for commercial use: {licence}; with --accept-non-commercial you state that yours is not")]
     NotAccepted {
@@ -304,7 +332,9 @@ mod tests {
             fs::write(&file, text).unwrap();
             chosen(file.to_str().unwrap(), accepted)
         };
-        let known = include_str!("../../models.toml").replace("\ndefault = true", "\nnon_commercial = true");
+        // The first of the packs that are known.
+        let known: Vec<_> = include_str!("../../models.toml").split("[[pack]]").take(2).collect();
+        let known = known.join("[[pack]]").replace("\ndefault = true", "\nnon_commercial = true");
         let refused = choose(&known, false).unwrap_err();
         assert!(matches!(refused, PackError::NotAccepted { .. }), "{refused}");
         let pack = choose(&known, true).unwrap();
@@ -316,6 +346,19 @@ mod tests {
         }
         assert!(matches!(chosen("no-such-pack", true), Err(PackError::Unknown(_))));
         assert_eq!(chosen("yunet-retail", false).unwrap().name, default_pack().name);
+    }
+
+    #[test]
+    fn thresholds_move_within_reason_and_the_vectors_stay_the_packs() {
+        let (pack, at) = (default_pack(), |value| Some(Threshold::new(value)));
+        let moved = pack.with_thresholds(at(0.6), at(0.3)).unwrap();
+        assert_eq!((moved.thresholds.you, moved.thresholds.maybe_floor), (Threshold::new(0.6), Threshold::new(0.3)));
+        assert_eq!(moved.name, pack.name);
+        assert_eq!(pack.with_thresholds(None, None).unwrap().thresholds, pack.thresholds);
+        for (you, maybe) in [(at(0.3), None), (None, at(0.6)), (at(1.1), None), (at(f32::NAN), None), (None, at(-0.1))]
+        {
+            assert!(matches!(pack.with_thresholds(you, maybe), Err(PackError::Thresholds { .. })), "{you:?} {maybe:?}");
+        }
     }
 
     #[test]
