@@ -43,6 +43,54 @@ fn png(pixels: &Pixels, orientation: u16) -> Vec<u8> {
     bytes
 }
 
+/// What a phone writes: the turn in the container. Debian's `heif-enc` writes none, so it is put into its file here:
+/// `irot` in quarters against the clock, then `imir` from left to right (ISO/IEC 23008-12, 6.5.10 and 6.5.12).
+#[cfg(feature = "heif")]
+fn heic(pixels: &Pixels, orientation: u16) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let [from, to] = ["from.png", "to.heic"].map(|name| folder.path().join(name));
+    image::save_buffer(&from, pixels.rgb(), pixels.width(), pixels.height(), image::ExtendedColorType::Rgb8).unwrap();
+    let mut encoder = std::process::Command::new("heif-enc");
+    let done = encoder.args(["-q", "95", "-o"]).arg(&to).arg(&from).output();
+    assert!(done.expect("Debian's libheif-examples are installed").status.success());
+    let mut file = std::fs::read(to).unwrap();
+    let (quarters, mirrored) =
+        [(0, false), (0, true), (2, false), (2, true), (3, true), (3, false), (1, true), (1, false)]
+            [usize::from(orientation) - 1];
+    let mut boxes = vec![[b"\0\0\0\x09irot".as_slice(), &[quarters]].concat()];
+    boxes.extend(mirrored.then(|| b"\0\0\0\x09imir\x01".to_vec()));
+    // The boxes before the picture's data; the first place with such a name is the box.
+    let place = |file: &[u8], name: &[u8]| file.windows(4).position(|four| four == name).unwrap();
+    let number = |file: &[u8], at: usize| u32::from_be_bytes(file[at..at + 4].try_into().unwrap());
+    let add = |file: &mut [u8], at: usize, by: usize| {
+        let sum = number(file, at) + by as u32;
+        file[at..at + 4].copy_from_slice(&sum.to_be_bytes());
+    };
+    // Properties are numbered from 1 in their order; the picture is said to have both new ones.
+    let (properties, list) = (place(&file, b"ipco"), place(&file, b"ipma"));
+    let (mut end, mut known) = (properties + 4, 0);
+    while end < list - 4 {
+        end += number(&file, end) as usize;
+        known += 1;
+    }
+    assert_eq!(number(&file, list + 8), 1, "one picture");
+    let count = list + 14;
+    let last = count + 1 + usize::from(file[count]);
+    file[count] += boxes.len() as u8;
+    file.splice(last..last, (1..=boxes.len() as u8).map(|number| known + number));
+    let grown = boxes.concat().len();
+    file.splice(end..end, boxes.concat());
+    let both = grown + boxes.len();
+    for (name, by) in [(b"ipco", grown), (b"ipma", boxes.len()), (b"iprp", both), (b"meta", both)] {
+        let at = place(&file, name) - 4;
+        add(&mut file, at, by);
+    }
+    // Where the data begins, of the only item.
+    let at = place(&file, b"iloc") + 16;
+    add(&mut file, at, both);
+    file
+}
+
 /// The photo, small enough that many of it are looked at quickly.
 fn portrait(shared: &Path) -> Pixels {
     let photo = picture::open(&shared.join("photos/people/obama/obama.jpg"), &Limits::default()).unwrap().pixels;
@@ -62,7 +110,12 @@ fn all_orientations_of_all_formats_give_the_same_faces() {
     };
     let (place, known) = look(&upright);
     type Write = fn(&Pixels, u16) -> Vec<u8>;
-    let formats: &[(&str, Write)] = &[("JPEG", jpeg), ("PNG", png)];
+    let formats: &[(&str, Write)] = &[
+        ("JPEG", jpeg),
+        ("PNG", png),
+        #[cfg(feature = "heif")]
+        ("HEIC", heic),
+    ];
     for (format, write) in formats {
         for orientation in 1..=8 {
             let file = write(&stored(&upright, orientation), orientation);
