@@ -22,7 +22,7 @@ use crate::face::{Pack, Quality, Rect, Threshold, Thresholds};
 use crate::picture;
 use bench::{Bench, Found, Refused, Shared, middle};
 use degrade::Harm;
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Labels, Plan};
 use plan::{Probe, Shot};
 pub(crate) use report::Figures;
 #[cfg(test)]

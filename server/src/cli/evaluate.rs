@@ -26,6 +26,9 @@ pub(super) struct EvaluateArgs {
     /// With --people: so many of the photos are spoilt too, in every way (blur, backlight, noise, cover, distance).
     #[arg(long, value_name = "N", default_value_t = 150)]
     degraded: usize,
+    /// With --people: file of known errors of the labels (`same PERSON OTHER`, `also PERSON PHOTO`, `not PHOTO`).
+    #[arg(long, value_name = "FILE", requires = "people")]
+    labels: Option<PathBuf>,
     /// Folder for evaluation.json, .txt and .svg [default: the data folder, where there is one].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -46,9 +49,16 @@ pub(super) struct EvaluateArgs {
 /// Measures, tells, and keeps the figures.
 pub(super) async fn evaluate(args: EvaluateArgs) -> anyhow::Result<()> {
     let data = folder(args.data)?;
+    let labels = match &args.labels {
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            evaluate::Labels::read(&text)?
+        }
+        None => evaluate::Labels::default(),
+    };
     let plan = match &args.event {
         Some(event) => Plan::of_event(event, &args.strangers)?,
-        None => Plan::of_people(&args.people)?,
+        None => Plan::of_people(&args.people, &labels)?,
     };
     let models = args.models.unwrap_or_else(|| models::folder_in(&data));
     let degraded = if args.event.is_some() { 0 } else { args.degraded };

@@ -37,6 +37,65 @@ pub(crate) struct Plan {
 /// Of so many people one is left out of the gallery and searches as a stranger.
 const STRANGER_EVERY: usize = 5;
 
+/// What is known to be wrong with the names of folders of people, one correction a line:
+///
+/// ```text
+/// same PERSON OTHER     two folders hold one person
+/// also PERSON PHOTO     somebody is in another's photo, too
+/// not PHOTO             the photo shows somebody else
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Labels {
+    same: Vec<(String, String)>,
+    also: Vec<(String, String)>,
+    not: BTreeSet<String>,
+}
+
+impl Labels {
+    /// Reads corrections; what follows a `#` is said to people.
+    ///
+    /// # Errors
+    /// When a line is none.
+    pub(crate) fn read(text: &str) -> anyhow::Result<Self> {
+        let mut labels = Self::default();
+        for line in text.lines() {
+            let words: Vec<_> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+            match words[..] {
+                [] => {}
+                ["same", person, other] => labels.same.push((person.to_owned(), other.to_owned())),
+                ["also", person, photo] => labels.also.push((person.to_owned(), photo.to_owned())),
+                ["not", photo] => drop(labels.not.insert(photo.to_owned())),
+                _ => anyhow::bail!("«{line}» is no correction of labels"),
+            }
+        }
+        Ok(labels)
+    }
+
+    /// The photos of each person, corrected.
+    fn merged(&self, mut people: Vec<Vec<PathBuf>>) -> Vec<Vec<PathBuf>> {
+        for (person, other) in &self.same {
+            let of = |people: &[Vec<PathBuf>], name: &String| {
+                people.iter().position(|photos| photos.first().is_some_and(|photo| owner(photo) == *name))
+            };
+            if let (Some(to), Some(from)) = (of(&people, person), of(&people, other)) {
+                let more = std::mem::take(&mut people[from]);
+                people[to].extend(more);
+            }
+        }
+        people.iter_mut().for_each(|photos| photos.retain(|photo| !self.not.contains(&stem(photo))));
+        people
+    }
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Whose folder a photo is in.
+fn owner(path: &Path) -> String {
+    path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned()
+}
+
 #[derive(Deserialize)]
 struct Truth {
     photos: BTreeMap<String, BTreeSet<String>>,
@@ -50,14 +109,17 @@ impl Plan {
     ///
     /// # Errors
     /// When a folder cannot be read or holds too little.
-    pub(crate) fn of_people(folders: &[PathBuf]) -> anyhow::Result<Self> {
+    pub(crate) fn of_people(folders: &[PathBuf], labels: &Labels) -> anyhow::Result<Self> {
         let mut plan = Self { name: names(folders), ..Self::default() };
         let (mut many, mut single) = (0, 0);
-        for person in folders.iter().map(|folder| people_of(folder)).collect::<anyhow::Result<Vec<_>>>()?.concat() {
-            let Some((first, rest)) = person.split_first() else { continue };
-            let counter = if rest.is_empty() { &mut single } else { &mut many };
+        let people = folders.iter().map(|folder| people_of(folder)).collect::<anyhow::Result<Vec<_>>>()?.concat();
+        // Corrections leave everybody else's turn as it was.
+        let alone: Vec<bool> = people.iter().map(|photos| photos.len() == 1).collect();
+        for (person, alone) in labels.merged(people).into_iter().zip(alone) {
+            let counter = if alone { &mut single } else { &mut many };
             *counter += 1;
-            let stranger = if rest.is_empty() { *counter % 2 == 0 } else { *counter % STRANGER_EVERY == 0 };
+            let stranger = if alone { *counter % 2 == 0 } else { *counter % STRANGER_EVERY == 0 };
+            let Some((first, rest)) = person.split_first() else { continue };
             if stranger {
                 plan.probes.push(Probe { path: first.clone(), person: None });
                 continue;
@@ -70,6 +132,16 @@ impl Plan {
             } else {
                 plan.probes.push(Probe { path: first.clone(), person: Some(number) });
                 plan.photos.extend(rest.iter().map(of_them));
+            }
+        }
+        // A stranger who is in a photo after all is neither a stranger nor in the plan's numbers: they do not search.
+        for (person, photo) in &labels.also {
+            let number = plan.probes.iter().find(|probe| owner(&probe.path) == *person).and_then(|probe| probe.person);
+            if let Some(shot) = plan.photos.iter_mut().find(|shot| stem(&shot.path) == *photo) {
+                match number {
+                    Some(number) => shot.people.push(number),
+                    None => plan.probes.retain(|probe| owner(&probe.path) != *person),
+                }
             }
         }
         anyhow::ensure!(!plan.photos.is_empty(), "there is nobody with two photos in {}", plan.name);
@@ -169,7 +241,7 @@ mod tests {
     #[test]
     fn no_selfie_is_in_the_gallery_and_strangers_are_in_none() {
         let dir = people(&[3, 2, 1, 4, 2, 2, 1, 1, 2]);
-        let plan = Plan::of_people(&[dir.path().to_owned()]).unwrap();
+        let plan = Plan::of_people(&[dir.path().to_owned()], &Labels::default()).unwrap();
         assert!(plan.probes.iter().all(|probe| plan.photos.iter().all(|photo| photo.path != probe.path)));
         let strangers: Vec<_> = plan.probes.iter().filter(|probe| probe.person.is_none()).collect();
         assert_eq!(strangers.len(), 2, "the fifth with two photos, the second with one");
@@ -178,13 +250,29 @@ mod tests {
             assert!(plan.photos.iter().all(|photo| photo.path.parent().unwrap() != folder));
         }
         assert_eq!(plan.photos.len(), 2 + 1 + 1 + 3 + 1 + 1 + 1);
-        assert!(Plan::of_people(&[dir.path().join("person-00")]).is_err());
+        assert!(Plan::of_people(&[dir.path().join("person-00")], &Labels::default()).is_err());
+    }
+
+    #[test]
+    fn known_errors_of_labels_are_corrected() {
+        let dir = tempfile::tempdir().unwrap();
+        for (person, photos) in [("anna", 2), ("ann", 1), ("bert", 3), ("carl", 2)] {
+            fs::create_dir(dir.path().join(person)).unwrap();
+            (0..photos)
+                .for_each(|n| fs::write(dir.path().join(person).join(format!("{person}_{n}.jpg")), "x").unwrap());
+        }
+        let text = "# of people\nsame anna ann\nalso carl bert_1 # beside him\n\nnot bert_2\n";
+        let plan = Plan::of_people(&[dir.path().to_owned()], &Labels::read(text).unwrap()).unwrap();
+        let named: Vec<_> = plan.photos.iter().map(|shot| (stem(&shot.path), shot.people.clone())).collect();
+        let of = |name: &str, people: &[usize]| (name.to_owned(), people.to_vec());
+        assert_eq!(named, [of("anna_1", &[0]), of("ann_0", &[0]), of("bert_1", &[1, 2]), of("carl_1", &[2])]);
+        assert!(Labels::read("perhaps anna").is_err());
     }
 
     #[test]
     fn parts_share_nobody() {
         let dir = people(&[3; 20]);
-        let plan = Plan::of_people(&[dir.path().to_owned()]).unwrap();
+        let plan = Plan::of_people(&[dir.path().to_owned()], &Labels::default()).unwrap();
         let parts = plan.parts(6);
         assert!(parts.len() >= 4, "{}", parts.len());
         for person in 0..plan.people {
