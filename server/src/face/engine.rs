@@ -161,7 +161,12 @@ impl Engine {
             }
         }
         if surest(&found) >= DOUBTFUL_BELOW {
-            return if purpose == Purpose::Photo { self.closer(pixels, found) } else { Ok(found) };
+            if purpose == Purpose::Photo {
+                return self.closer(pixels, found);
+            }
+            // Whoever is asked which face is theirs should be shown faces: beside a sure one, doubtful ones are none.
+            found.retain(|face| face.score >= SECOND_LOOK_SCORE);
+            return Ok(found);
         }
         for turn in turned::TURNS {
             let view = Turned::new(pixels, turn, SMALL_SIDE);

@@ -200,6 +200,26 @@ fn a_selfie_that_is_nothing_but_face_has_one() {
 }
 
 #[test]
+fn a_selfie_has_as_many_faces_as_people() {
+    let Some(shared) = shared() else { return };
+    let engine = engine(&shared);
+    // Without a look at their scores the second has three: two are of the background.
+    for (name, people) in [
+        ("people/obama/obama.jpg", 1),
+        ("people/biden/biden2.jpg", 1),
+        ("groups/ageitgey_two_people.jpg", 2),
+        ("groups/ageitgey_obama_and_biden.jpg", 3),
+    ] {
+        let faces = engine.faces(&pixels(&shared.join("photos").join(name)), Purpose::Selfie).unwrap();
+        println!(
+            "{name}: {:?}",
+            faces.iter().map(|face| (face.detection.score, face.detection.rect.height)).collect::<Vec<_>>()
+        );
+        assert_eq!(faces.len(), people, "{name}");
+    }
+}
+
+#[test]
 fn a_photo_that_lies_on_its_side_without_saying_so_still_has_its_faces() {
     let Some(shared) = shared() else { return };
     let engine = engine(&shared);
