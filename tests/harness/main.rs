@@ -24,6 +24,7 @@ mod load;
 mod manifest_kills;
 mod photo_bytes;
 mod power_cuts;
+mod rematch;
 mod schema;
 mod seeds;
 mod server_kills;
@@ -116,7 +117,10 @@ async fn run(subject: &str, numbers: &Numbers) {
         }
         "faces" => faces::speed(numbers.get("photos", 10), numbers.get("megapixels", 24)).await,
         "search" => faces::search(numbers.get("faces", 1_000_000), random).await,
-        "evaluate" => faces::evaluate(numbers.get("seeds", 5), numbers.get("megapixels", 24)),
+        "evaluate" => {
+            faces::evaluate(numbers.get("first", 21), numbers.get("seeds", 5), numbers.get("megapixels", 24));
+        }
+        "rematch" => rematch::run(numbers.get("photos", 10_000), numbers.get("guests", 200)).await,
         "seeds" => seeds::write(),
         other => panic!("there is no subject {other}"),
     }
