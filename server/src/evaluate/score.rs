@@ -145,7 +145,8 @@ pub(crate) struct Banded {
     pub(crate) you: Point,
     /// At that of «maybe you?»: both bands together.
     pub(crate) both: Point,
-    /// Of the photos in «maybe you?» alone, those that the searcher is in.
+    /// Of the photos in «maybe you?» alone that guests who are in the event are shown, those that they are in. What
+    /// strangers are shown there is in the rates of `both`: how many of them search says nothing of this.
     pub(crate) maybe_precision: Option<f64>,
 }
 
@@ -153,8 +154,12 @@ pub(crate) struct Banded {
 pub(crate) fn banded(galleries: &Galleries, bands: Bands) -> Banded {
     let you = tally(galleries, |hit| hit.you).point(bands.you.get());
     let both = tally(galleries, |hit| hit.you || hit.similarity >= bands.maybe.get()).point(bands.maybe.get());
-    let (right, wrong) = (both.right - you.right, both.wrong - you.wrong);
-    Banded { you, both, maybe_precision: share(right, right + wrong) }
+    let guests = |(searches, photos): &(Vec<Search>, usize)| {
+        (searches.iter().filter(|search| !search.mates.is_empty()).cloned().collect(), *photos)
+    };
+    let guests: Vec<_> = galleries.iter().map(guests).collect();
+    let maybe = tally(&guests, |hit| !hit.you && hit.similarity >= bands.maybe.get());
+    Banded { you, both, maybe_precision: share(maybe.right, maybe.right + maybe.wrong) }
 }
 
 #[cfg(test)]
@@ -222,7 +227,7 @@ mod tests {
         let bands = Bands { you: Threshold::new(0.58), maybe: Threshold::new(0.4), you_poor: Threshold::new(0.7) };
         let both = banded(&searches(), bands);
         assert_eq!((both.you.right, both.you.wrong, both.both.right, both.both.wrong), (1, 1, 2, 3));
-        assert_eq!(both.maybe_precision, Some(1.0 / 3.0));
+        assert_eq!(both.maybe_precision, Some(0.5), "what the stranger is shown is counted apart");
     }
 
     #[test]
