@@ -171,7 +171,7 @@ impl Site {
 
     /// Waits until every photo was looked at.
     pub(super) async fn indexed(&self) -> anyhow::Result<()> {
-        let until = tokio::time::Instant::now() + PATIENCE;
+        let until = tokio::time::Instant::now() + PATIENCE * 2;
         while tokio::time::Instant::now() < until {
             let list = self.http().get(self.page("/api/all-photos")).bearer_auth(&self.token).send().await?;
             let list: serde_json::Value = list.json().await?;
