@@ -2,7 +2,7 @@
 //! durable: it is renamed into place only after its bytes were synced, and its folder is synced after that.
 //!
 //! ```text
-//! DATA/staging/<upload>                     bytes of an unfinished upload
+//! DATA/staging/<upload>                     bytes of an unfinished upload; derivatives while they are written
 //! DATA/photos/<event>/<photo>               the original, byte for byte
 //! DATA/photos/<event>/<photo>.sent-preview  what a client sent ahead of it
 //! DATA/derived/<event>/<photo>.preview.jpg  2048 px, made here
@@ -23,6 +23,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use findme_common::protocol::Kind;
 use findme_common::{Digest, EventId, PhotoId, UploadId};
@@ -302,6 +303,27 @@ impl PhotoStore {
         Ok(found)
     }
 
+    /// Removes what was left of derivatives whose writing a crash cut short, a while ago; how many.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or a file not be removed.
+    pub(crate) fn remove_parts(&self, age: Duration) -> io::Result<usize> {
+        let mut removed = 0;
+        for entry in fs::read_dir(self.root.join("staging"))? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|end| end != "part") {
+                continue;
+            }
+            match fs::metadata(&path).and_then(|of| of.modified()) {
+                Ok(written) if written.elapsed().is_ok_and(|since| since >= age) => fs::remove_file(&path)?,
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => continue,
+            }
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
     /// Writes a derivative whole or not at all, durably: the row that says that it is there is committed after this.
     ///
     /// # Errors
@@ -318,15 +340,19 @@ impl PhotoStore {
             return bucket.wait(bucket.put(&key(event, photo, rendition), bytes));
         }
         let target = self.path(event, photo, rendition);
-        // Two who make the same one at once must not write into each other's file.
+        // Two who make the same one at once must not write into each other's file. What a crash leaves of one is found in
+        // the folder of unfinished files: it may show a photo that was deleted since.
         static MADE: AtomicU64 = AtomicU64::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let temporary = target.with_extension(format!("{}-{number}.part", std::process::id()));
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        drop(file);
-        fs::rename(&temporary, &target)?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = self.root.join("staging").join(format!("{name}.{}-{number}.part", std::process::id()));
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(bytes)?;
+            file.sync_data()?;
+            fs::rename(&temporary, &target)
+        };
+        write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
         sync_parent(&target)
     }
 

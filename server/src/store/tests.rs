@@ -223,6 +223,27 @@ fn resuming_without_the_hasher_reads_the_prefix_again() {
 }
 
 #[test]
+fn what_is_left_of_a_derivative_goes_when_nobody_writes_it_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = PhotoStore::open(dir.path()).unwrap();
+    let (event, photo) = (EventId::random().unwrap(), photo());
+    store.create_event(event).unwrap();
+    store.put_derived(event, photo, Rendition::Thumb, b"thumb").unwrap();
+    // An event that was deleted meanwhile.
+    store.remove_event(event).unwrap();
+    assert!(store.put_derived(event, photo, Rendition::Thumb, b"thumb").is_err());
+    let staging = dir.path().join("staging");
+    assert_eq!(fs::read_dir(&staging).unwrap().count(), 0, "a picture is left over");
+    // A crash.
+    let (part, upload) = (staging.join("of a picture.1-0.part"), UploadId::random().unwrap());
+    fs::write(&part, b"half").unwrap();
+    store.open_staged(upload, 0, None).unwrap();
+    assert_eq!(store.remove_parts(Duration::from_secs(3600)).unwrap(), 0, "it may be being written");
+    assert_eq!(store.remove_parts(Duration::ZERO).unwrap(), 1);
+    assert!(!part.exists() && store.staged_uploads().unwrap() == [upload]);
+}
+
+#[test]
 fn a_staged_file_shorter_than_its_offset_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let store = PhotoStore::open(dir.path()).unwrap();

@@ -1,6 +1,11 @@
 //! What happens to uploads without a request: after a crash, and when nobody comes back.
 
+use std::time::Duration;
+
 use super::{UploadError, Uploads, blocking};
+
+/// A derivative that was begun so long ago is written by nobody any more.
+const PART_AGE: Duration = Duration::from_secs(3600);
 
 impl Uploads {
     /// Finishes or rolls back what a crash left: staged files without a row are removed, rows whose file was already
@@ -17,6 +22,7 @@ impl Uploads {
             let store = self.store.clone();
             blocking(move || store.discard(orphan)).await?;
         }
+        self.remove_parts().await?;
         for row in rows {
             if row.offset == row.new.length {
                 // Whoever asks is told «all bytes are here» and may never come back: it is finished now.
@@ -35,11 +41,18 @@ impl Uploads {
         Ok(())
     }
 
+    async fn remove_parts(&self) -> Result<(), UploadError> {
+        let store = self.store.clone();
+        blocking(move || store.remove_parts(PART_AGE)).await?;
+        Ok(())
+    }
+
     /// Forgets unfinished uploads to which nothing was added since `before` (milliseconds since the epoch); how many.
     ///
     /// # Errors
     /// When catalogue or disk fail.
     pub(crate) async fn expire(&self, before: i64) -> Result<usize, UploadError> {
+        self.remove_parts().await?;
         let mut expired = 0;
         for row in self.catalog.unfinished_uploads().await?.into_iter().filter(|row| row.touched_at < before) {
             let slot = self.slots.of(row.id);
