@@ -73,7 +73,7 @@ fn heic(pixels: &Pixels, orientation: u16) -> Vec<u8> {
         end += number(&file, end) as usize;
         known += 1;
     }
-    assert_eq!(number(&file, list + 8), 1, "one picture");
+    // The first item is the picture; what there may be beside it stays as it is.
     let count = list + 14;
     let last = count + 1 + usize::from(file[count]);
     file[count] += boxes.len() as u8;
@@ -85,9 +85,11 @@ fn heic(pixels: &Pixels, orientation: u16) -> Vec<u8> {
         let at = place(&file, name) - 4;
         add(&mut file, at, by);
     }
-    // Where the data begins, of the only item.
-    let at = place(&file, b"iloc") + 16;
-    add(&mut file, at, both);
+    // Where the data of each item begins: version 0, all sizes of four bytes, one extent each.
+    let items = place(&file, b"iloc");
+    for item in 0..usize::from(file[items + 11]) {
+        add(&mut file, items + 16 + 18 * item, both);
+    }
     file
 }
 

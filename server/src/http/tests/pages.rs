@@ -134,6 +134,10 @@ async fn a_page_brings_its_first_photos_along() {
 #[tokio::test]
 async fn a_photo_from_before_gets_its_small_thumbnail_when_it_is_asked_for() {
     let bench = Bench::new().await;
+    if !bench.app.store.has_folders() {
+        eprintln!("skipped: this removes files of a folder");
+        return;
+    }
     let party = bench.party("one").await;
     let guest = Some(("cookie", &*party.guest));
     let folder = bench._folder.path().join("derived").join(party.id.replace('-', ""));
@@ -147,8 +151,7 @@ async fn a_photo_from_before_gets_its_small_thumbnail_when_it_is_asked_for() {
         assert_eq!(answer.headers["etag"], made.headers["etag"]);
         assert_eq!(answer.body, std::fs::read(&file).unwrap(), "for good");
     }
-    let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(names.filter(|name| name.ends_with(".part")).count(), 0);
+    assert_eq!(std::fs::read_dir(bench._folder.path().join("staging")).unwrap().count(), 0, "a part is left over");
     // Where there is nothing to make it from, that is the server's fault, and said as one.
     std::fs::remove_file(&file).unwrap();
     std::fs::remove_file(folder.join(format!("{}.thumb.jpg", party.photo.to_simple()))).unwrap();
