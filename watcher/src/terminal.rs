@@ -25,7 +25,8 @@ fn width() -> Option<usize> {
     terminal_size().map(|(Width(columns), _)| usize::from(columns))
 }
 
-/// Breaks a line between words; a word that is longer than a whole line is left to the terminal.
+/// Breaks a line between words; a word that is longer than a whole line is left to the terminal. What stands no further
+/// right than `indent` (a label) keeps the word after it, for the next row would begin no further left.
 fn wrapped(line: &str, width: usize, indent: usize) -> String {
     let (mut text, mut column) = (String::with_capacity(line.len() + 16), 0);
     for (n, word) in line.split(' ').enumerate() {
@@ -60,6 +61,8 @@ mod tests {
             wrapped("note  /a/path/longer/than/a/line is there", 12, 6),
             "note  /a/path/longer/than/a/line\n      is\n      there"
         );
+        assert_eq!(wrapped(" a wordlongerthanaline", 12, 2), " a wordlongerthanaline");
+        assert_eq!(wrapped(" ab wordlongerthanaline", 12, 2), " ab\n  wordlongerthanaline");
     }
 
     proptest! {
@@ -69,7 +72,8 @@ mod tests {
             let text = wrapped(&line, width, indent);
             prop_assert_eq!(words(&text), words(&line));
             for row in text.lines().map(str::trim_end) {
-                prop_assert!(row.chars().count() <= width || words(row).len() == 1, "{row:?}");
+                let last = row.chars().count() - row.chars().rev().take_while(|letter| *letter != ' ').count();
+                prop_assert!(row.chars().count() <= width || last <= indent + 1, "{row:?}");
             }
         }
     }
