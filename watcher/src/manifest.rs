@@ -4,6 +4,8 @@
 //! replaced by an empty one. One process per manifest, by a lock of the operating system that dies with the process.
 
 mod disk;
+mod files;
+mod photos;
 mod salvage;
 mod state;
 
@@ -17,8 +19,10 @@ use findme_common::{Digest, EventId, PhotoId};
 
 pub(crate) use self::disk::{Location, OpenError};
 use self::disk::{begin, load, place_snapshot, prepare_snapshot};
+pub(crate) use self::files::FileRecord;
+pub(crate) use self::photos::{Kept, PackedShot, PhotoRecord};
 pub(crate) use self::salvage::Salvaged;
-pub(crate) use self::state::{Counts, FileRecord, Kept, PhotoRecord, State};
+pub(crate) use self::state::{Counts, State};
 use crate::journal::{self, Durable, Journal, Record, WriteError};
 use crate::look::{NEAR, are_alike};
 use crate::pixels::ImageKeys;
@@ -74,12 +78,12 @@ impl Manifest {
 
     /// What is known about a path.
     pub(crate) fn file(&self, path: &Path) -> Option<FileRecord> {
-        self.state().files.get(path.as_os_str()).copied()
+        self.state().file(path.as_os_str())
     }
 
     /// Marks a path as counted in this run; answers whether it was already.
     pub(crate) fn mark_seen(&self, path: &Path) -> bool {
-        self.state().files.get_mut(path.as_os_str()).is_some_and(|file| std::mem::replace(&mut file.seen, true))
+        self.look_at(path, |file, _| std::mem::replace(&mut file.seen, true)).unwrap_or(false)
     }
 
     /// What is known about a path, and how far its content has come, where it has one.
@@ -93,14 +97,7 @@ impl Manifest {
         path: &Path,
         look: impl FnOnce(&mut FileRecord, Option<&PhotoState>) -> T,
     ) -> Option<T> {
-        let mut state = self.state();
-        let State { files, photos, .. } = &mut *state;
-        let file = files.get_mut(path.as_os_str())?;
-        let photo = match file.state {
-            FileState::Photo { digest, .. } => photos.get(&digest).map(|kept| &kept.state),
-            _ => None,
-        };
-        Some(look(file, photo))
+        self.state().look_at(path.as_os_str(), look)
     }
 
     /// What is known about a content.
@@ -113,9 +110,8 @@ impl Manifest {
         let state = self.state();
         let same = |file: &FileRecord| matches!(file.state, FileState::Photo { digest: of, .. } if of == *digest);
         state
-            .files
-            .iter()
-            .find(|(path, file)| same(file) && path.as_ref() != not.as_os_str() && Path::new(path).exists())
+            .files()
+            .find(|(path, file)| same(file) && *path != not.as_os_str() && Path::new(path).exists())
             .map(|(path, _)| PathBuf::from(path))
     }
 
@@ -127,7 +123,7 @@ impl Manifest {
             let file = Record::File(record.published(path.as_os_str()));
             journal.append(journal::encode(state.generation, state.lines, &file));
         }
-        state.files.insert(path.as_os_str().into(), record);
+        state.put_file(path.as_os_str().into(), record);
     }
 
     /// Records how far a content has come; the answer resolves when that is on stable storage.
@@ -136,13 +132,13 @@ impl Manifest {
         let durable = match (&self.journal, &state.broken) {
             (Some(journal), None) => {
                 state.lines += 1;
-                let photo = Record::Photo(record.published(digest));
+                let photo = Record::Photo(record.clone().published(digest));
                 journal.append_durably(journal::encode(state.generation, state.lines, &photo))
             }
             (_, Some(error)) => Durable::Done(Err(error.clone())),
             (None, None) => Durable::Done(Ok(())),
         };
-        state.insert(digest, record);
+        state.photos.insert(digest, record.into());
         durable
     }
 
@@ -160,30 +156,23 @@ impl Manifest {
 
     /// All contents of a shot.
     pub(crate) fn of_shot(&self, key: ShotKey) -> Vec<(Digest, PhotoRecord)> {
-        let state = self.state();
-        let all = state.shots.range((key, Digest::from_bytes([0; 32]))..=(key, Digest::from_bytes([0xFF; 32])));
-        all.filter_map(|(_, digest)| state.photos.get(digest).map(|kept| (*digest, kept.record()))).collect()
+        self.state().photos.of_shot(key)
     }
 
     /// A content that goes, or has gone, whose picture is nearly the same.
     pub(crate) fn similar(&self, look: &Look) -> Option<Digest> {
+        let goes = |kept: &Kept| matches!(kept.state(), PhotoState::Announced { .. } | PhotoState::Received { .. });
+        let is_it = |kept: &Kept| goes(kept) && kept.look().is_some_and(|of| are_alike(&of, look));
         let state = self.state();
-        let (first, last) = (Digest::from_bytes([0; 32]), Digest::from_bytes([0xFF; 32]));
-        let near = state.looks.range((look.made - NEAR, first)..=(look.made + NEAR, last));
-        let goes = |kept: &Kept| matches!(kept.state, PhotoState::Announced { .. } | PhotoState::Received { .. });
-        let look_of = |kept: &Kept| kept.rare.as_ref().and_then(|rare| rare.look);
-        let is_it = |digest: &Digest| {
-            state.photos.get(digest).filter(|of| goes(of)).and_then(look_of).is_some_and(|of| are_alike(&of, look))
-        };
-        near.map(|(_, digest)| *digest).find(is_it)
+        let mut near = state.photos.made_between(look.made - NEAR, look.made + NEAR);
+        near.find(|(_, kept)| is_it(kept)).map(|(digest, _)| digest)
     }
 
     /// The received content with this picture.
     pub(crate) fn with_image(&self, image: &ImageKey) -> Option<Digest> {
         let state = self.state();
-        let is_it =
-            |kept: &Kept| kept.image.as_ref() == Some(image) && matches!(kept.state, PhotoState::Received { .. });
-        state.photos.iter().find(|(_, kept)| is_it(kept)).map(|(digest, _)| *digest)
+        let mut all = state.photos.with_image(*image);
+        all.find(|(_, kept)| matches!(kept.state(), PhotoState::Received { .. })).map(|(digest, _)| digest)
     }
 
     /// Records that a content replaces another one, which the server is to be told. What was said the other way round,
@@ -215,19 +204,22 @@ impl Manifest {
     /// Contents that the server has, but not the word which others they replace.
     pub(crate) fn untold(&self) -> Vec<Digest> {
         let state = self.state();
-        state.photos.iter().filter(|(_, kept)| kept.is_untold()).map(|(digest, _)| *digest).collect()
+        state.photos.iter().filter(|(_, kept)| kept.is_untold()).map(|(digest, _)| digest).collect()
     }
 
     /// The key, of the two, by which the server is known to have a photo with the same picture and other metadata, or to
     /// have had one until it was deleted.
     pub(crate) fn known_image(&self, image: &ImageKeys) -> Option<ImageKey> {
         let state = self.state();
-        [Some(image.now), image.earlier].into_iter().flatten().find(|key| state.images.contains(key))
+        [Some(image.now), image.earlier]
+            .into_iter()
+            .flatten()
+            .find(|key| state.photos.with_image(*key).next().is_some())
     }
 
     /// Whether pictures are known by the keys of earlier programs.
     pub(crate) fn has_earlier_images(&self) -> bool {
-        self.state().earlier_images
+        self.state().photos.has_earlier_images()
     }
 
     /// Whether the server gave its receipt for a content.
@@ -239,8 +231,8 @@ impl Manifest {
     pub(crate) fn counts(&self) -> Counts {
         let state = self.state();
         let mut counts = Counts::default();
-        for photo in state.photos.values() {
-            match photo.state {
+        for (_, photo) in state.photos.iter() {
+            match photo.state() {
                 PhotoState::Received { .. } => counts.received += 1,
                 PhotoState::PreviewOnly { .. } => counts.previews += 1,
                 PhotoState::Announced { .. } => counts.announced += 1,
@@ -248,7 +240,7 @@ impl Manifest {
                 PhotoState::Deleted => {}
             }
         }
-        for file in state.files.values() {
+        for (_, file) in state.files() {
             match file.state {
                 FileState::Photo { .. } => counts.files += 1,
                 FileState::Skipped(_) => counts.skipped += 1,

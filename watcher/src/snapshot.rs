@@ -55,10 +55,10 @@ pub(crate) fn write(path: &Path, state: &State) -> io::Result<()> {
     out.write_all(b",\"photos\":[")?;
     for (n, (digest, kept)) in state.photos.iter().enumerate() {
         out.write_all(if n == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut out, &kept.record().published(*digest))?;
+        serde_json::to_writer(&mut out, &kept.record().published(digest))?;
     }
     out.write_all(b"],\"files\":[")?;
-    for (n, (path, record)) in state.files.iter().enumerate() {
+    for (n, (path, record)) in state.files().enumerate() {
         out.write_all(if n == 0 { b"\n" } else { b",\n" })?;
         serde_json::to_writer(&mut out, &record.published(path))?;
     }

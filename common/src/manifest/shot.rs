@@ -22,6 +22,16 @@ impl ShotKey {
         Self(key)
     }
 
+    /// From its bytes.
+    pub const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub const fn to_bytes(self) -> [u8; 8] {
+        self.0
+    }
+
     /// Before all others.
     pub const FIRST: Self = Self([0; 8]);
 }

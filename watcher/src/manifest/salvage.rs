@@ -50,7 +50,7 @@ impl Manifest {
             }
         }
         let received = |state: &PhotoState| matches!(state, PhotoState::Received { .. });
-        let photos = state.photos.values().filter(|photo| received(&photo.state)).count();
+        let photos = state.photos.iter().filter(|(_, photo)| received(photo.state())).count();
         state.generation = generation + 1;
         snapshot::write(&location.temp(), &state)?;
         place_snapshot(&location)?;

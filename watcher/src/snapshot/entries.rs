@@ -6,17 +6,17 @@
 use std::ffi::OsStr;
 
 use findme_common::digest::from_hex;
-use findme_common::manifest::{FileState, ImageKey, PhotoState, Shot};
+use findme_common::manifest::{FileState, ImageKey};
 use findme_common::{Digest, PhotoId};
 
 use crate::fingerprint::Fingerprint;
-use crate::manifest::{FileRecord, PhotoRecord};
+use crate::manifest::{FileRecord, Kept, PackedShot};
 
 /// What is left of an entry.
 struct Rest<'a>(&'a [u8]);
 
 /// A photo that the server has and of which nothing rare is known.
-pub(super) fn photo(entry: &[u8]) -> Option<(Digest, PhotoRecord)> {
+pub(super) fn photo(entry: &[u8]) -> Option<(Digest, Kept)> {
     let mut rest = Rest(entry);
     rest.pass(b"{\"digest\":\"")?;
     let digest = Digest::from_bytes(rest.hex()?);
@@ -27,7 +27,7 @@ pub(super) fn photo(entry: &[u8]) -> Option<(Digest, PhotoRecord)> {
         None => None,
     };
     let shot = match rest.pass(b",\"shot\":{\"key\":\"") {
-        Some(()) => Some(Box::new(rest.shot()?)),
+        Some(()) => Some(rest.shot()?),
         None => None,
     };
     rest.pass(b",\"state\":{\"received\":{\"photo\":\"")?;
@@ -35,8 +35,7 @@ pub(super) fn photo(entry: &[u8]) -> Option<(Digest, PhotoRecord)> {
     rest.pass(b",\"at_ms\":")?;
     let at_ms = rest.number()?;
     rest.ends_with(b"}}}")?;
-    let state = PhotoState::Received { photo, at_ms };
-    Some((digest, PhotoRecord { image, shot, state, ..PhotoRecord::announced(bytes) }))
+    Some((digest, Kept::received(bytes, image, shot, photo, at_ms)))
 }
 
 /// A file that holds a photo.
@@ -76,7 +75,7 @@ impl<'a> Rest<'a> {
     }
 
     /// A camera's own picture: no RAW file, and no program's work.
-    fn shot(&mut self) -> Option<Shot> {
+    fn shot(&mut self) -> Option<PackedShot> {
         let key = self.text()?.parse().ok()?;
         self.pass(b",\"long\":")?;
         let long = u32::try_from(self.number()?).ok()?;
@@ -85,9 +84,9 @@ impl<'a> Rest<'a> {
         self.pass(b",\"made\":")?;
         let made = i64::try_from(self.number()?).ok()?;
         self.pass(b",\"name\":\"")?;
-        let name = self.text()?.into();
+        let name = self.text()?;
         self.pass(b"}")?;
-        Some(Shot { key, long, short, raw: false, edited: false, made, name })
+        Some(PackedShot::camera_s_own(key, long, short, made, name))
     }
 
     /// `N` bytes as hexadecimal digits.
@@ -119,10 +118,11 @@ impl<'a> Rest<'a> {
 
 #[cfg(test)]
 mod tests {
-    use findme_common::manifest::{self, ShotKey};
+    use findme_common::manifest::{self, PhotoState, Shot, ShotKey};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::manifest::PhotoRecord;
 
     fn a_photo(digest: [u8; 32], bytes: u64, image: Option<[u8; 32]>, at_ms: u64) -> (Digest, PhotoRecord) {
         let state = PhotoState::Received { photo: PhotoId::from_bytes([9; 16]), at_ms };
@@ -142,13 +142,13 @@ mod tests {
             at in any::<prop::sample::Index>(), letter in any::<u8>(),
         ) {
             let (digest, record) = a_photo(digest, bytes, image, bytes / 3);
-            let mut text = serde_json::to_vec(&record.published(digest)).unwrap();
-            prop_assert_eq!(photo(&text), Some((digest, record)));
+            let mut text = serde_json::to_vec(&record.clone().published(digest)).unwrap();
+            prop_assert_eq!(photo(&text), Some((digest, record.into())));
             let at_photo = at.index(text.len());
             text[at_photo] = letter;
-            if let Some((digest, record)) = photo(&text) {
+            if let Some((digest, kept)) = photo(&text) {
                 let other: manifest::Photo = serde_json::from_slice(&text).unwrap();
-                prop_assert_eq!(record.published(digest), other);
+                prop_assert_eq!(kept.record().published(digest), other);
             }
 
             let state = FileState::Photo { digest, duplicate };

@@ -98,7 +98,7 @@ impl Reading {
                 let to_come = usize::try_from(to_come).unwrap_or(0);
                 match self.list {
                     List::Photos => state.photos.reserve(to_come / 2),
-                    List::Files => state.files.reserve(to_come),
+                    List::Files => state.reserve_files(to_come),
                 }
             }
             self.list = add(state, self.list, line)?;
@@ -136,7 +136,7 @@ fn add(state: &mut State, list: List, line: &[u8]) -> Option<List> {
 
 fn add_photo(state: &mut State, entry: &[u8]) -> Option<()> {
     match entries::photo(entry) {
-        Some((digest, record)) => state.insert(digest, record),
+        Some((digest, kept)) => state.photos.insert(digest, kept),
         None => state.add_photo(serde_json::from_slice(entry).ok()?),
     }
     Some(())
@@ -144,7 +144,7 @@ fn add_photo(state: &mut State, entry: &[u8]) -> Option<()> {
 
 fn add_file(state: &mut State, entry: &[u8]) -> Option<()> {
     match entries::file(entry) {
-        Some((path, record)) => drop(state.files.insert(path, record)),
+        Some((path, record)) => state.put_file(path, record),
         None => state.add_file(serde_json::from_slice::<manifest::File>(entry).ok()?).ok()?,
     }
     Some(())
@@ -186,7 +186,7 @@ mod tests {
             let fingerprint = Fingerprint { bytes: n.into(), mtime_ns: -1, inode: 1 };
             let photo = FileState::Photo { digest: Digest::of(&[n]), duplicate: n % 3 == 0 };
             let far = if n % 4 == 0 { FileState::Skipped(SkipReason::Empty) } else { photo };
-            state.files.insert(
+            state.put_file(
                 std::path::Path::new(&path).as_os_str().into(),
                 FileRecord { fingerprint, racy: false, state: far, seen: false },
             );
@@ -195,7 +195,8 @@ mod tests {
     }
 
     fn same(a: &State, b: &State) -> bool {
-        (a.event, a.generation, &a.photos, &a.files) == (b.event, b.generation, &b.photos, &b.files)
+        let photos = a.photos.iter().eq(b.photos.iter());
+        (a.event, a.generation) == (b.event, b.generation) && photos && a.files().eq(b.files())
     }
 
     proptest! {
