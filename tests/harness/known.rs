@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use findme_common::{Digest, PhotoId};
+use findme_common::{Digest, PhotoId, manifest};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::contenders::{Contender, Tool, immich_packages};
@@ -78,16 +80,21 @@ async fn know(laptop: &Laptop, event: &Event, files: u64) {
         all.push(file);
     }
     photos.sort_by(|a, b| a["digest"].as_str().cmp(&b["digest"].as_str()));
-    // In the order and the lines in which it is written.
-    let lines = |entries: &[Value]| entries.iter().map(|entry| format!("\n{entry}")).collect::<Vec<_>>().join(",");
     let mut text = String::from("{");
     for (key, value) in ["schema", "event", "generation"].map(|key| (key, &manifest[key])) {
         write!(text, "\"{key}\":{value},").unwrap();
     }
-    write!(text, "\"photos\":[{}],\"files\":[{}]", lines(&photos), lines(&all)).unwrap();
+    write!(text, "\"photos\":[{}],\"files\":[{}]", lines::<manifest::Photo>(photos), lines::<manifest::File>(all))
+        .unwrap();
     let sum = crc32fast::hash(text.as_bytes());
     writeln!(text, ",\"checksum\":\"{sum:08x}\"}}").unwrap();
     std::fs::write(&path, text).unwrap();
+}
+
+/// Entries letter by letter as the watcher writes them: their members in its order, each on a line of its own.
+fn lines<E: DeserializeOwned + Serialize>(entries: Vec<Value>) -> String {
+    let line = |entry| serde_json::to_string(&serde_json::from_value::<E>(entry).unwrap()).unwrap();
+    entries.into_iter().map(|entry| format!("\n{}", line(entry))).collect::<Vec<_>>().join(",")
 }
 
 /// Each program once more over files that it knows.
