@@ -79,7 +79,6 @@ async fn know(laptop: &Laptop, event: &Event, files: u64) {
         file["state"]["photo"]["digest"] = json!(digest.to_string());
         all.push(file);
     }
-    photos.sort_by(|a, b| a["digest"].as_str().cmp(&b["digest"].as_str()));
     let mut text = String::from("{");
     for (key, value) in ["schema", "event", "generation"].map(|key| (key, &manifest[key])) {
         write!(text, "\"{key}\":{value},").unwrap();

@@ -84,7 +84,6 @@ impl Reading {
     /// Takes all whole lines of `text`; answers how much of it they are. So many bytes are to come behind it.
     fn take(&mut self, text: &[u8], left: u64) -> Option<usize> {
         let mut used = 0;
-        let lines = memchr::memchr_iter(b'\n', text).count() as u64;
         for end in memchr::memchr_iter(b'\n', text) {
             let line = &text[used..end];
             used = end + 1;
@@ -94,6 +93,7 @@ impl Reading {
             };
             if self.roomy.replace(self.list) != Some(self.list) {
                 // As many lines on so many bytes as this piece has; a photo takes two, one in each list.
+                let lines = memchr::memchr_iter(b'\n', text).count() as u64;
                 let to_come = (left + (text.len() - end) as u64) * lines / text.len() as u64;
                 let to_come = usize::try_from(to_come).unwrap_or(0);
                 match self.list {
