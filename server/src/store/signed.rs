@@ -1,13 +1,16 @@
 //! Addresses at the object store that show one file to whoever has them, for a short time (`--photo-urls signed`): pages
 //! then load pictures from the store, and the server sends no bytes of them.
 //!
-//! Nothing here asks who is looking: that is checked before an address is given away.
+//! Nothing here asks who is looking: that is checked before an address is given away. For some minutes everybody who may
+//! look is given the same one, so that browsers keep the picture that they have.
 
+#[cfg(feature = "s3")]
+use std::collections::HashMap;
 use std::io;
 #[cfg(feature = "s3")]
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(feature = "s3")]
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use findme_common::{EventId, PhotoId};
 #[cfg(feature = "s3")]
@@ -21,9 +24,17 @@ use object_store::signer::{Method, SignedUrlOptions, Signer};
 use super::bucket::{as_io, below, client};
 use super::{PhotoStore, Rendition};
 
-/// For how long an address works: a page asks for a new one each time it shows a picture, so it need not be long.
+/// For how long an address works: a page asks for one each time it shows a picture, so it need not be long.
 #[cfg(feature = "s3")]
 const VALID: Duration = Duration::from_secs(300);
+
+/// For how long the same address is given: whoever comes last has the rest of [`VALID`] to use it.
+#[cfg(feature = "s3")]
+const SAME: Duration = Duration::from_secs(150);
+
+/// Addresses that are remembered at most, of about 1 KiB each; then all are signed anew.
+#[cfg(feature = "s3")]
+const MOST: usize = 16_384;
 
 /// What signs addresses.
 #[cfg(feature = "s3")]
@@ -33,6 +44,42 @@ pub(super) struct Signing {
     prefix: Path,
     /// Scheme, host and port of all addresses.
     origin: String,
+    given: Arc<Mutex<Given>>,
+}
+
+/// What an address was asked for: key, media type and `Content-Disposition`.
+#[cfg(feature = "s3")]
+type Asked = (String, String, Option<String>);
+
+/// Addresses that were given away and are given again. They are forgotten together, at the latest [`SAME`] after the
+/// first of them was signed.
+#[cfg(feature = "s3")]
+#[derive(Debug)]
+struct Given {
+    since: SystemTime,
+    urls: HashMap<Asked, String>,
+}
+
+#[cfg(feature = "s3")]
+impl Given {
+    fn new() -> Self {
+        Self { since: SystemTime::UNIX_EPOCH, urls: HashMap::new() }
+    }
+
+    /// The address that is given for this `now`.
+    fn known(&self, asked: &Asked, now: SystemTime) -> Option<String> {
+        // By the clock of the signatures, which may be set back.
+        let fresh = now.duration_since(self.since).is_ok_and(|age| age < SAME);
+        self.urls.get(asked).filter(|_| fresh).cloned()
+    }
+
+    /// Remembers an address that was signed at `now`; the one to give, which is another's where that was faster.
+    fn keep(&mut self, asked: Asked, url: String, now: SystemTime) -> String {
+        if self.urls.len() >= MOST || !now.duration_since(self.since).is_ok_and(|age| age < SAME) {
+            *self = Self { since: now, urls: HashMap::new() };
+        }
+        self.urls.entry(asked).or_insert(url).clone()
+    }
 }
 
 /// How the store presents a file to a browser.
@@ -48,6 +95,12 @@ pub(crate) struct Presented<'a> {
 #[cfg(feature = "s3")]
 impl Signing {
     async fn of(&self, key: &str, presented: Presented<'_>) -> io::Result<String> {
+        let asked = (key.to_owned(), presented.kind.to_owned(), presented.disposition.map(str::to_owned));
+        // Before it is signed: an address is never older than it is taken for.
+        let now = SystemTime::now();
+        if let Some(url) = self.given().known(&asked, now) {
+            return Ok(url);
+        }
         let answer = [
             ("response-content-type", Some(presented.kind)),
             ("response-content-disposition", presented.disposition),
@@ -56,7 +109,11 @@ impl Signing {
         let query = answer.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let options = SignedUrlOptions::new().with_query(query);
         let url = self.store.signed_url_opts(Method::GET, &below(&self.prefix, key), VALID, &options).await;
-        Ok(url.map_err(as_io)?.into())
+        Ok(self.given().keep(asked, url.map_err(as_io)?.into(), now))
+    }
+
+    fn given(&self) -> std::sync::MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -77,7 +134,15 @@ impl PhotoStore {
         let (store, prefix) = client(builder, url, VALID)?;
         let any = store.signed_url(Method::GET, &below(&prefix, "any"), VALID).await.map_err(as_io)?;
         let origin = any.origin().ascii_serialization();
-        Ok(Self { signing: Some(Signing { store: Arc::new(store), prefix, origin }), ..self })
+        Ok(Self {
+            signing: Some(Signing {
+                store: Arc::new(store),
+                prefix,
+                origin,
+                given: Arc::new(Mutex::new(Given::new())),
+            }),
+            ..self
+        })
     }
 
     /// The store, which this program knows not to sign for.
@@ -129,4 +194,43 @@ impl PhotoStore {
 
 fn no_store() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "signed addresses need photos in an object store (--photos s3://…)")
+}
+
+#[cfg(all(test, feature = "s3"))]
+mod tests {
+    use super::*;
+
+    fn asked(key: impl Into<String>) -> Asked {
+        (key.into(), "image/jpeg".to_owned(), None)
+    }
+
+    #[test]
+    fn an_address_is_given_again_for_half_of_its_life_and_never_longer() {
+        let (mut given, start) = (Given::new(), SystemTime::now());
+        assert_eq!(given.known(&asked("a"), start), None);
+        assert_eq!(given.keep(asked("a"), "first".into(), start), "first");
+        let late = start + SAME - Duration::from_secs(1);
+        assert_eq!(given.keep(asked("a"), "second".into(), late), "first", "whoever was slower gives the same");
+        assert_eq!(given.keep(asked("b"), "other".into(), late), "other");
+        assert_eq!(given.known(&asked("a"), late).as_deref(), Some("first"));
+        assert_eq!(given.known(&(asked("a").0, "image/png".into(), None), late), None, "presented differently");
+        // What was signed late is forgotten with what was signed first.
+        for key in ["a", "b"] {
+            assert_eq!(given.known(&asked(key), start + SAME), None);
+        }
+        assert_eq!(given.keep(asked("a"), "third".into(), start + SAME), "third");
+        assert_eq!(given.known(&asked("b"), start + SAME), None);
+        // A clock that was set back: nobody knows how old it is.
+        assert_eq!(given.known(&asked("a"), start), None);
+    }
+
+    #[test]
+    fn no_more_than_so_many_are_remembered() {
+        let (mut given, now) = (Given::new(), SystemTime::now());
+        for n in 0..=MOST {
+            given.keep(asked(n.to_string()), String::new(), now);
+            assert!(given.urls.len() <= MOST);
+        }
+        assert_eq!(given.urls.len(), 1, "all were forgotten at once");
+    }
 }
