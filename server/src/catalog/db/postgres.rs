@@ -34,6 +34,12 @@ const CHANNEL: &str = "findme";
 /// Hints are sent no more often than this: telling takes a lock that all commits of the database share.
 const HINT_EVERY: Duration = Duration::from_millis(20);
 
+/// For how long a start waits for other processes' connections from before the newest migration to fall idle.
+const LET_GO: Duration = Duration::from_secs(5);
+
+/// What this program's connections are called in the server's own lists.
+const PROGRAM: &str = "findme-server";
+
 /// Does again what broke before anything was said, as long as there is patience. (No function: those that take asynchronous
 /// closures make futures that no task takes.)
 macro_rules! patiently {
@@ -68,7 +74,7 @@ pub(in super::super) struct PgTx {
 /// # Errors
 /// When it cannot be reached, or its settings could lose what it has committed.
 pub(in super::super) async fn open(url: &str) -> Result<(PgSide, PgSide)> {
-    let options = PgConnectOptions::from_str(url)?.application_name("findme-server");
+    let options = PgConnectOptions::from_str(url)?.application_name(PROGRAM);
     let pool = |options: PgConnectOptions, most: u32| {
         // Made when it is first asked for: a database that starts at the same moment is waited for.
         PgPoolOptions::new().max_connections(most).acquire_timeout(PATIENCE).connect_lazy_with(options)
@@ -217,8 +223,37 @@ impl PgSide {
             Err(sqlx::migrate::MigrateError::VersionMissing(found)) if found > known => {
                 Err(CatalogError::Newer { found, known })
             }
-            done => Ok(done?),
+            done => {
+                done?;
+                if let Err(error) = self.end_connections_from_before().await {
+                    tracing::warn!(%error, "other processes keep connections from before the migration");
+                }
+                Ok(())
+            }
         }
+    }
+
+    /// Ends connections of this program, in all processes, that were made before the newest migration and are idle: the
+    /// server refuses what they have prepared where it would answer with other columns now, and a process of the previous
+    /// version would go on asking. Each is made anew when it is next needed.
+    async fn end_connections_from_before(&self) -> Result<()> {
+        // The moment of a migration is that of its beginning.
+        let older = "WITH older AS MATERIALIZED (
+                 SELECT pid, state FROM pg_stat_activity
+                 WHERE datname = current_database() AND usename = current_user AND application_name = $1
+                   AND pid <> pg_backend_pid() AND backend_start < (
+                     SELECT MAX(installed_on + execution_time / 1000 * interval '1 microsecond') FROM _sqlx_migrations))
+             SELECT CASE WHEN state = 'idle' THEN pg_terminate_backend(pid) END FROM older";
+        let deadline = Instant::now() + LET_GO;
+        while Instant::now() < deadline {
+            let mut connection = patiently!(self.pool.acquire())?;
+            if sqlx::query(older).bind(PROGRAM).fetch_all(&mut *connection).await?.is_empty() {
+                break;
+            }
+            drop(connection);
+            tokio::time::sleep(CONNECT_AGAIN).await;
+        }
+        Ok(())
     }
 }
 

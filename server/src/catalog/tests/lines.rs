@@ -113,3 +113,65 @@ async fn commits_wait_for_the_disk_whatever_the_database_is_set_to() {
     assert!(matches!(refused, CatalogError::Unsafe("synchronous_commit")), "{refused}");
     db::demand_durability_with(&url, &[("synchronous_commit", "on")]).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_process_goes_on_when_another_adds_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    if support::database(folder.path()).await.is_none() {
+        eprintln!("skipped: FINDME_TEST_DATABASE names no server");
+        return;
+    }
+    let world = World::with(support::open(folder.path()).await.unwrap()).await;
+    let everything = async |name: &'static str| {
+        // Twice: what is asked again is what was prepared.
+        for n in ["1", "2"] {
+            let photo = world.receive(&format!("{name}{n}"), None).await;
+            world.index_all().await;
+            assert_eq!(world.state_of(photo).await.0, PhotoState::Indexed);
+            assert!(world.shown().await.contains(&photo));
+            assert!(world.catalog.photo(world.event, photo).await.unwrap().is_some());
+            assert!(world.catalog.event(world.event).await.unwrap().is_some());
+            assert!(!world.catalog.events().await.unwrap().is_empty());
+        }
+    };
+    everything("before").await;
+    for table in ["events", "photos", "uploads", "jobs", "faces", "live", "guests", "photographer_tokens"] {
+        let statement = format!("ALTER TABLE {table} ADD COLUMN of_the_next_version BIGINT NOT NULL DEFAULT 0");
+        query(sqlx::AssertSqlSafe(statement)).execute(&world.catalog.writer).await.unwrap();
+    }
+    everything("after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_from_before_a_migration_are_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    if support::database(folder.path()).await.is_none() {
+        eprintln!("skipped: FINDME_TEST_DATABASE names no server");
+        return;
+    }
+    let world = World::with(support::open(folder.path()).await.unwrap()).await;
+    world.receive("before", None).await;
+    world.shown().await;
+    let of_the_program =
+        "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'findme-server'
+         AND backend_start < (SELECT MAX(installed_on) FROM _sqlx_migrations)";
+    let older = query(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) {of_the_program}")));
+    let older = async || older.clone().fetch_one(&world.catalog.readers).await.unwrap().try_get::<i64, _>(0).unwrap();
+    // As if another had migrated now.
+    world
+        .sql("UPDATE _sqlx_migrations SET installed_on = clock_timestamp(), execution_time = 0 WHERE version = 8")
+        .await;
+    assert!(older().await >= 2, "one that wrote and one that read");
+    let other = support::open(folder.path()).await.unwrap();
+    let none_left = async {
+        while older().await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), none_left).await.expect("they are ended when the other has started");
+    // Nobody was told.
+    world.receive("after", None).await;
+    world.index_all().await;
+    assert_eq!(world.shown().await.len(), 2);
+    other.close().await;
+}
