@@ -124,7 +124,7 @@ def main():
     for web in webs:
         wait_for("the web nodes", 60, web.is_ready)
     nodes = webs + [Node("worker", n, site) for n in range(NODES)]
-    port = balancer(webs)
+    port, _ = balancer(webs)
     token = site.create_event()
     listener = Listener(port, token)
     began = time.monotonic()

@@ -3,7 +3,7 @@ of their own where that is allowed, lines to PostgreSQL and to an S3-compatible 
 photos. Everything ends with the run.
 """
 
-import hashlib, json, os, random, re, signal, socket, subprocess, sys, tempfile, threading, time, urllib.request
+import copy, hashlib, os, random, re, signal, socket, subprocess, sys, tempfile, threading, time, urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,9 +155,9 @@ class Line:
 class Net:
     """A bridge of this machine, and a namespace for each node; without the rights for that, everything is loopback."""
 
-    def __init__(self):
+    def __init__(self, wanted=True):
         tools = all(subprocess.run(["which", tool], stdout=subprocess.DEVNULL).returncode == 0 for tool in ("ip", "iptables"))
-        self.real = os.geteuid() == 0 and tools and number("namespaces", 1) == 1
+        self.real = wanted and os.geteuid() == 0 and tools and number("namespaces", 1) == 1
         self.bridge, self.count = f"fm{os.getpid() % 100000}", 0
         subnet = f"10.213.{os.getpid() % 250 + 1}"
         self.here = f"{subnet}.1" if self.real else "127.0.0.1"
@@ -194,39 +194,70 @@ def moto():
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         subprocess.run([venv / "bin" / "pip", "install", "-q", "moto[s3,server]"], check=True)
     port = free_port()
-    start([venv / "bin" / "moto_server", "-H", "127.0.0.1", "-p", port], "moto")
+    child = start([venv / "bin" / "moto_server", "-H", "127.0.0.1", "-p", port], "moto")
     wait_for("the object store", 30, lambda: socket.create_connection(("127.0.0.1", port)).close() is None)
+    ask_moto(port, "PUT", "/photos")
+    return port, child
+
+
+def ask_moto(port, method, path):
+    """A request to the object store, which believes every signature; its answer."""
     signed = "AWS4-HMAC-SHA256 Credential=test/20300101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
-    urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/photos", method="PUT", headers={"Authorization": signed}))
-    return port
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method, headers={"Authorization": signed})
+    return urllib.request.urlopen(request, timeout=60).read().decode()
 
 
 class Site:
-    """PostgreSQL and a store with lines to them, and what a node is told about both."""
+    """PostgreSQL and a store, and what a node is told about both. `disturbed`: through lines, in namespaces where that is
+    allowed; else straight, on loopback, so that nothing of ours is in between where speed is measured."""
 
-    def __init__(self, name):
-        self.net, self.name = Net(), name
+    def __init__(self, name, disturbed=True):
+        self.net, self.name, self.photos = Net(disturbed), name, "s3://photos/party"
         subprocess.run(["psql", DATABASE, "-qc", f"CREATE DATABASE {name}"], check=True)
-        self.database_line = Line(int(re.search(r":(\d+)/", DATABASE).group(1)), self.net.here)
-        self.store_line = Line(moto(), self.net.here)
-        self.database = f"postgres://findme@{self.net.here}:{self.database_line.port}/{name}"
+        self.database_port = int(re.search(r":(\d+)/", DATABASE).group(1))
+        self.moto_port, self.moto = moto()
+        self.store_port = self.moto_port
+        if disturbed:
+            self.database_line, self.store_line = Line(self.database_port, self.net.here), Line(self.store_port, self.net.here)
+            self.database_port, self.store_port = self.database_line.port, self.store_line.port
         self.environment = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1",
-                            "AWS_ENDPOINT": f"http://{self.net.here}:{self.store_line.port}", "AWS_ALLOW_HTTP": "true", "FINDME_LOG": "warn"}
+                            "AWS_ENDPOINT": f"http://{self.net.here}:{self.store_port}", "AWS_ALLOW_HTTP": "true", "FINDME_LOG": "warn"}
+
+    def copy(self, name, photos=None):
+        """The same with a copy of the database, to which nobody may be connected, and its photos elsewhere: at an address,
+        or in a folder that all nodes share."""
+        subprocess.run(["psql", DATABASE, "-qc", f"CREATE DATABASE {name} TEMPLATE {self.name}"], check=True)
+        other = copy.copy(self)
+        other.name, other.photos = name, photos or self.photos
+        return other
+
+    def drop(self):
+        subprocess.run(["psql", DATABASE, "-qc", f"DROP DATABASE {self.name} WITH (FORCE)"], check=True)
 
     def words(self):
-        return ["--database", self.database, "--photos", "s3://photos/party", "--keys", WORK / "keys"]
+        where = [] if isinstance(self.photos, Path) else ["--photos", self.photos]
+        database = f"postgres://findme@{self.net.here}:{self.database_port}/{self.name}"
+        return ["--database", database, *where, "--keys", WORK / "keys"]
+
+    def prepare(self, data):
+        """The data folder of a node, where it shares a folder of photos with others."""
+        if isinstance(self.photos, Path):
+            data.mkdir(exist_ok=True)
+            for name in ("photos", "derived"):
+                (self.photos / name).mkdir(parents=True, exist_ok=True)
+                (data / name).exists() or (data / name).symlink_to(self.photos / name)
 
     def sql(self, statement):
         direct = DATABASE.rsplit("/", 1)[0] + f"/{self.name}"
         return subprocess.run(["psql", direct, "-Atc", statement], capture_output=True, text=True, check=True).stdout.strip()
 
-    def create_event(self, program=None):
+    def create_event(self, program=None, token_file="token"):
         made = subprocess.run([program or BIN / "findme-server", "event", "create", "party", "--data", WORK / "desk", *self.words()],
                               capture_output=True, text=True, env={**os.environ, **self.environment})
         assert made.returncode == 0, made.stderr
         token = re.search(r"fmp\.\S+", made.stdout).group(0)
-        (WORK / "token").write_text(token)
-        os.chmod(WORK / "token", 0o600)
+        (WORK / token_file).write_text(token)
+        os.chmod(WORK / token_file, 0o600)
         return token
 
 
@@ -241,6 +272,7 @@ class Node:
             self.run()
 
     def run(self):
+        self.site.prepare(WORK / self.name)
         words = [*self.enter, self.program, "serve", "--role", self.role, "--data", WORK / self.name, "--disk-reserve", "0",
                  "--trusted-proxy", self.site.net.here, *self.more, *self.site.words()]
         if self.role != "worker":
@@ -279,16 +311,16 @@ class Node:
         Net.run(*self.enter, "iptables", "-D", *rule)
 
 
-def balancer(webs):
+def balancer(webs, name="nginx"):
     port = free_port()
     servers = "\n".join(f"        server {web.address}:{web.port} max_fails=1 fail_timeout=1s;" for web in webs)
-    (WORK / "nginx.conf").write_text(f"""
-worker_processes 1; daemon off; pid {WORK}/nginx.pid; error_log {WORK}/nginx.log crit;
+    (WORK / f"{name}.conf").write_text(f"""
+worker_processes 1; daemon off; pid {WORK}/{name}.pid; error_log {WORK}/{name}.log crit;
 events {{ worker_connections 1024; }}
 http {{
     access_log off; client_max_body_size 0;
-    client_body_temp_path {WORK}/nginx-body; proxy_temp_path {WORK}/nginx-proxy; fastcgi_temp_path {WORK}/nginx-f;
-    uwsgi_temp_path {WORK}/nginx-u; scgi_temp_path {WORK}/nginx-s;
+    client_body_temp_path {WORK}/{name}-body; proxy_temp_path {WORK}/{name}-proxy; fastcgi_temp_path {WORK}/{name}-f;
+    uwsgi_temp_path {WORK}/{name}-u; scgi_temp_path {WORK}/{name}-s;
     upstream nodes {{
 {servers}
     }}
@@ -302,9 +334,9 @@ http {{
     }}
 }}
 """)
-    start(["nginx", "-p", WORK, "-c", WORK / "nginx.conf"], "nginx")
+    child = start(["nginx", "-p", WORK, "-c", WORK / f"{name}.conf"], name)
     wait_for("the balancer", 10, lambda: urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5).status == 200)
-    return port
+    return port, child
 
 
 def make_photos(count, cards=4, first=0):
@@ -325,9 +357,9 @@ def make_photos(count, cards=4, first=0):
     return contents
 
 
-def watch(port, card, *more):
-    return start([BIN / "findme-watch", "--server", f"http://127.0.0.1:{port}", "--token-file", WORK / "token", "--manifest", WORK / f"manifest-{card}",
-                  "--output", "plain", "--preview", "never", "--give-up", "600", *more, WORK / f"card-{card}"], f"watch-{card}")
+def watch(port, card, *more, token="token", output="plain"):
+    return start([BIN / "findme-watch", "--server", f"http://127.0.0.1:{port}", "--token-file", WORK / token, "--manifest", WORK / f"manifest-{card}",
+                  "--output", output, "--preview", "never", "--give-up", "600", *more, WORK / f"card-{card}"], f"watch-{card}")
 
 
 def audit(site, port, token, contents):
