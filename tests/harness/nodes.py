@@ -1,9 +1,9 @@
 """What the runs of many machines are made of (`cluster.py` and those beside it): nodes as processes, in network namespaces
 of their own where that is allowed, lines to PostgreSQL and to an S3-compatible store that can be disturbed, a balancer,
-photos. Everything ends with the run.
+photos. Everything ends with the run, and its folder goes when it went well.
 """
 
-import copy, hashlib, os, random, re, signal, socket, subprocess, sys, tempfile, threading, time, urllib.request
+import copy, hashlib, os, random, re, shutil, signal, socket, subprocess, sys, tempfile, threading, time, urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,8 +44,12 @@ def clean_up():
     for child in children:
         if child.poll() is None:
             child.kill()
+    for child in children:
+        child.wait()
     for words in reversed(undo):
         subprocess.run(words, stderr=subprocess.DEVNULL)
+    if sys.exc_info()[0] is None:  # else its logs are looked at
+        shutil.rmtree(WORK)
 
 
 def wait_for(what, seconds, condition):
@@ -315,7 +319,7 @@ def balancer(webs, name="nginx"):
     port = free_port()
     servers = "\n".join(f"        server {web.address}:{web.port} max_fails=1 fail_timeout=1s;" for web in webs)
     (WORK / f"{name}.conf").write_text(f"""
-worker_processes 1; daemon off; pid {WORK}/{name}.pid; error_log {WORK}/{name}.log crit;
+daemon off; master_process off; pid {WORK}/{name}.pid; error_log {WORK}/{name}.log crit;
 events {{ worker_connections 1024; }}
 http {{
     access_log off; client_max_body_size 0;
