@@ -31,9 +31,12 @@ fn ms(time: Duration) -> f64 {
 
 /// A made event of camera pictures.
 pub(crate) fn make_event(out: &Path, photos: u64, guests: u64, megapixels: u64, seed: u64) -> bool {
-    let (Some(tools), Some(people)) = (asset("tools/make_event.py"), asset("photos/lfw/identities")) else {
-        return false;
-    };
+    asset("photos/lfw/identities").is_some_and(|people| event_of(&people, out, photos, guests, megapixels, seed))
+}
+
+/// The same of these people, one folder each.
+fn event_of(people: &Path, out: &Path, photos: u64, guests: u64, megapixels: u64, seed: u64) -> bool {
+    let Some(tools) = asset("tools/make_event.py") else { return false };
     let numbers = [photos, guests, megapixels, seed].map(|number| number.to_string());
     let [photos, guests, megapixels, seed] = numbers.each_ref();
     let (tools, people, out) = (tools.to_str().unwrap(), people.to_str().unwrap(), out.to_str().unwrap());
@@ -180,6 +183,29 @@ fn cpu_of_thread() -> Duration {
     Duration::from_nanos(text.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or_default())
 }
 
+/// A copy of the folders of people in which every picture is its person's: without those that show somebody else, and
+/// with one folder for those who have two.
+fn rightly_named(people: &Path, labels: &Path, copy: &Path) {
+    let labels = std::fs::read_to_string(labels).unwrap();
+    let words = || labels.lines().map(|line| line.split('#').next().unwrap().split_whitespace().collect::<Vec<_>>());
+    let wrong: Vec<_> =
+        words().filter(|words| words.first() == Some(&"not")).map(|words| words[1].to_owned()).collect();
+    let second: Vec<_> =
+        words().filter(|words| words.first() == Some(&"same")).map(|words| words[2].to_owned()).collect();
+    for person in std::fs::read_dir(people).unwrap().map(|entry| entry.unwrap()) {
+        if second.iter().any(|name| person.file_name().to_str() == Some(name)) {
+            continue;
+        }
+        let folder = copy.join(person.file_name());
+        std::fs::create_dir_all(&folder).unwrap();
+        for picture in std::fs::read_dir(person.path()).unwrap().map(|entry| entry.unwrap().path()) {
+            if !wrong.iter().any(|name| picture.file_stem().unwrap().to_str() == Some(name)) {
+                std::fs::copy(&picture, folder.join(picture.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+}
+
 /// `findme-server evaluate` on the labelled faces, and on made events of several seeds with strangers who search.
 pub(crate) fn evaluate(first: u64, seeds: u64, megapixels: u64) {
     let (Some(models), Some(lfw)) = (asset("models"), asset("photos/lfw")) else { return };
@@ -194,10 +220,12 @@ pub(crate) fn evaluate(first: u64, seeds: u64, megapixels: u64) {
     run(&["--people".as_ref(), &people, "--people".as_ref(), &strangers]);
     let labels = workspace().join("tests/fixtures/lfw-labels.txt");
     run(&["--people".as_ref(), &people, "--people".as_ref(), &strangers, "--labels".as_ref(), &labels]);
+    let named = tempfile::tempdir().unwrap();
+    rightly_named(&people, &labels, named.path());
     let mut all = Vec::new();
     for seed in first..first + seeds {
         let folder = tempfile::tempdir().unwrap();
-        if !make_event(folder.path(), 60, 12, megapixels, seed) {
+        if !event_of(named.path(), folder.path(), 60, 12, megapixels, seed) {
             return;
         }
         let figures = run(&["--event".as_ref(), folder.path(), "--strangers".as_ref(), &strangers]);
