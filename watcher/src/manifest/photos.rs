@@ -201,10 +201,20 @@ fn hash(key: impl Hash) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PhotoNo(u32);
 
+type ByDigest = IndexMap<Digest, Kept, BuildHasherDefault<OfDigest>>;
+
+fn image_hash(all: &ByDigest, no: PhotoNo) -> u64 {
+    all[no.0 as usize].image.map_or(0, hash)
+}
+
+fn shot_hash(all: &ByDigest, no: PhotoNo) -> u64 {
+    all[no.0 as usize].shot_key().map_or(0, hash)
+}
+
 /// All contents, in the order in which they became known.
 #[derive(Debug, Default)]
 pub(crate) struct Photos {
-    all: IndexMap<Digest, Kept, BuildHasherDefault<OfDigest>>,
+    all: ByDigest,
     /// By the picture that the server has, or had.
     by_image: HashTable<PhotoNo>,
     /// Some of them by the keys of earlier programs.
@@ -219,8 +229,8 @@ impl Photos {
     pub(crate) fn reserve(&mut self, more: usize) {
         let Self { all, by_image, by_shot, .. } = self;
         all.reserve(more);
-        by_image.reserve(more, |_| 0);
-        by_shot.reserve(more, |_| 0);
+        by_image.reserve(more, |no| image_hash(all, *no));
+        by_shot.reserve(more, |no| shot_hash(all, *no));
     }
 
     /// Adds a content, or says anew what is known of it.
@@ -229,13 +239,12 @@ impl Photos {
         let (image, shot, look) = (kept.image_there(), kept.shot_key(), kept.look());
         let (at, before) = all.insert_full(digest, kept);
         let no = PhotoNo(u32::try_from(at).expect("so many digests do not fit into any memory"));
-        let kept_at = |no: &PhotoNo| &all[no.0 as usize];
         if let Some(image) = image.filter(|key| before.as_ref().and_then(Kept::image_there) != Some(*key)) {
-            by_image.insert_unique(hash(image), no, |no| kept_at(no).image.map_or(0, hash));
+            by_image.insert_unique(hash(image), no, |no| image_hash(all, *no));
             *earlier_images |= matches!(image, ImageKey::Sha256(_));
         }
         if let Some(shot) = shot.filter(|key| before.as_ref().and_then(Kept::shot_key) != Some(*key)) {
-            by_shot.insert_unique(hash(shot), no, |no| kept_at(no).shot_key().map_or(0, hash));
+            by_shot.insert_unique(hash(shot), no, |no| shot_hash(all, *no));
         }
         if let Some(look) = look {
             looks.insert((look.made, no));
@@ -325,6 +334,9 @@ mod tests {
             for (n, bytes, shot, image, there, name) in all {
                 let record = record(bytes, shot, image, there, &name);
                 photos.insert(Digest::of(&[n]), record.clone().into());
+                if n == 7 {
+                    photos.reserve(100);
+                }
                 model.insert(Digest::of(&[n]), record);
             }
             for (digest, record) in &model {
