@@ -44,9 +44,11 @@ def main():
     began = time.monotonic()
     child = start(words, "migrate", site.environment)
     files_done = 0.0
+    # Also connections that do nothing tell what they did last.
+    writes_rows = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = 'moved' AND state <> 'idle' AND query ILIKE 'INSERT INTO%' AND query NOT ILIKE '%settings%'"
     while child.poll() is None:
         # Files go first; then rows, in one transaction.
-        if not files_done and site.sql("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = 'moved' AND query ILIKE 'INSERT INTO%'") != "0":
+        if not files_done and site.sql(writes_rows) != "0":
             files_done = time.monotonic() - began
         time.sleep(0.1)
     took = time.monotonic() - began

@@ -154,7 +154,7 @@ def all_ingest(site):
             for rate, cores in zip(alone.rates[1], alone.cores[1]):
                 figures.add(1, rate, cores)
         figures.report()
-    drawn = {figures.name.removeprefix("ingest, "): figures.medians() for figures in known.values()}
+    drawn = {f"{'one event' if events == 1 else 'event each'}, {where}": figures.medians() for (events, where), figures in known.items()}
     draw("ingest", f"Photos a second received, {CORES} cores", "web nodes and watchers", drawn)
 
 
