@@ -191,10 +191,12 @@ impl Server {
         std::fs::read_dir(self.data().join("photos")).unwrap().map(|event| count(event.unwrap())).sum()
     }
 
-    /// Lengths of the files of uploads that are not finished.
+    /// Lengths of the files of uploads that are not finished. What a kill left of a derivative lies beside them for an
+    /// hour, since another worker might be writing it.
     pub(crate) fn staged(&self) -> Vec<u64> {
-        let files = std::fs::read_dir(self.data().join("staging")).unwrap();
-        files.filter_map(|file| Some(file.unwrap().metadata().ok()?.len())).collect()
+        let files = std::fs::read_dir(self.data().join("staging")).unwrap().map(|file| file.unwrap());
+        let uploads = files.filter(|file| file.path().extension().is_none_or(|end| end != "part"));
+        uploads.filter_map(|file| Some(file.metadata().ok()?.len())).collect()
     }
 
     /// What its first start said once.
