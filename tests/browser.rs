@@ -14,6 +14,7 @@ mod person;
 mod phone;
 mod pictures;
 mod reader;
+mod roaming;
 mod share;
 mod site;
 

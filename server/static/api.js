@@ -29,6 +29,25 @@ export async function ask(path, options) {
   return { code: (body && body.code) || (response.status === 413 ? "too-large" : "internal"), body };
 }
 
+/** A file of ours that does not come is asked for again so often, first after so many milliseconds. */
+const TRIES = 5;
+const AGAIN = 500;
+
+/**
+ * A module that is wanted later than the page. A phone that goes from one network to another meanwhile loses what was on
+ * its way: that is asked for again, at another address, as browsers may remember what failed by its address.
+ */
+export async function later(name) {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await import(tries ? `./${name}?${tries}` : `./${name}`);
+    } catch (fault) {
+      if (tries === TRIES) throw fault;
+      await new Promise((resolve) => setTimeout(resolve, AGAIN << tries));
+    }
+  }
+}
+
 /** Options of a request that carries something. */
 export const json = (method, body) => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 

@@ -1,7 +1,7 @@
 // The photos of the event, newest first, all or of an hour or with a star: pages are loaded as one scrolls, new photos wait
 // for a tap where one has scrolled. Only what shows them is loaded first.
 
-import { allPhotos, keepLooking, listed, times } from "./api.js";
+import { allPhotos, keepLooking, later, listed, times } from "./api.js";
 import { Grid, whenSeen } from "./grid.js";
 import { count, hour, number, say, tell } from "./say.js";
 
@@ -122,7 +122,7 @@ part("when").addEventListener("focus", fillHours);
 
 // The line is the photos' first.
 whenSeen(grid).then(async () => {
-  const [module] = await Promise.all([import("./viewer.js"), import("./expiry.js"), import("./shell.js")]);
+  const [module] = await Promise.all(["viewer.js", "expiry.js", "shell.js"].map(later));
   viewer = new module.Viewer(part("viewer"));
   document.documentElement.dataset.ready = "";
   fillHours();

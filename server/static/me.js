@@ -1,7 +1,7 @@
 // The guest's own page: the photos that were found, kept up to date while the page is looked at. Only what shows them is
 // loaded first; what one does with them comes a moment later, see mine.js.
 
-import { keepLooking, listed, myPhotos, sayMine } from "./api.js";
+import { keepLooking, later, listed, myPhotos, sayMine } from "./api.js";
 import { Grid, describe, whenSeen } from "./grid.js";
 import { count, say, tell } from "./say.js";
 
@@ -9,7 +9,7 @@ const part = (id) => document.getElementById(id);
 
 // Where nobody is looked for by face, the page has none of these.
 if (part("selfie")) start();
-else import("./shell.js");
+else later("shell.js");
 
 function start() {
   let viewer = null;
@@ -87,7 +87,7 @@ function start() {
   }
 
   const rest = async () => {
-    const { wire } = await import("./mine.js");
+    const { wire } = await later("mine.js");
     viewer = wire({ enrolled, showPhotos, forget, lookNow });
   };
   // The line is the photos' first.

@@ -1,6 +1,6 @@
 // From the ticked box to the answer: one picture, one question where there are several faces, one clear word otherwise.
 
-import { held, selfie } from "./api.js";
+import { held, later, selfie } from "./api.js";
 import { shrink } from "./picture.js";
 import { say, language } from "./say.js";
 
@@ -137,7 +137,7 @@ export function selfieForm(found, back) {
 
   /** The camera inside the page; where there is none to be had, the phone's own from the next tap on. */
   async function live() {
-    const camera = await import("./camera.js");
+    const camera = await later("camera.js");
     const taken = await camera.takePicture();
     if (taken === "denied") {
       denied = true;

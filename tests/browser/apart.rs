@@ -2,6 +2,9 @@
 
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+use std::sync::RwLockReadGuard;
+
+use crate::support::networks;
 
 /// A network namespace joined to this one by a pair of virtual Ethernet devices; or none, where that is not allowed.
 #[derive(Debug)]
@@ -10,6 +13,8 @@ pub(super) struct Apart {
     name: Option<String>,
     host: Ipv4Addr,
     guest: Ipv4Addr,
+    /// A browser in this network sees every change of it.
+    _still: Option<RwLockReadGuard<'static, ()>>,
 }
 
 fn ip(arguments: &str) -> bool {
@@ -25,11 +30,13 @@ impl Apart {
         let [_, _, high, low] = (pid << 2).to_be_bytes();
         let (host, guest) = (Ipv4Addr::new(10, 213, high, low | 1), Ipv4Addr::new(10, 213, high, low | 2));
         let (outer, inner) = (format!("fm{pid}a"), format!("fm{pid}b"));
+        let changing = networks::changing();
         if !ip(&format!("netns add {name}")) {
-            return Self { name: None, host: Ipv4Addr::new(127, 0, 0, 2), guest: Ipv4Addr::LOCALHOST };
+            drop(changing);
+            return Self::here(Ipv4Addr::new(127, 0, 0, 2));
         }
         // From here on `Drop` tidies up whatever was made.
-        let apart = Self { name: Some(name.clone()), host, guest };
+        let apart = Self { name: Some(name.clone()), host, guest, _still: None };
         let steps = [
             format!("link add {outer} type veth peer name {inner} netns {name}"),
             format!("addr add {host}/30 dev {outer}"),
@@ -41,13 +48,18 @@ impl Apart {
         if steps.iter().all(|step| ip(step)) {
             return apart;
         }
+        drop(changing);
         drop(apart);
-        Self { name: None, host: Ipv4Addr::new(127, 0, 0, 2), guest: Ipv4Addr::LOCALHOST }
+        Self::here(Ipv4Addr::new(127, 0, 0, 2))
     }
 
     /// On this machine, at an address that browsers trust as if it were https.
     pub(super) fn not() -> Self {
-        Self { name: None, host: Ipv4Addr::LOCALHOST, guest: Ipv4Addr::LOCALHOST }
+        Self::here(Ipv4Addr::LOCALHOST)
+    }
+
+    fn here(host: Ipv4Addr) -> Self {
+        Self { name: None, host, guest: Ipv4Addr::LOCALHOST, _still: Some(networks::unchanged()) }
     }
 
     /// Whether the browser is, for the network, on another machine.
@@ -97,6 +109,7 @@ impl Drop for Apart {
             Command::new("kill").arg(pid).status().ok();
         }
         // The devices go with it.
+        let _changing = networks::changing();
         ip(&format!("netns delete {name}"));
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::guest::client;
 use crate::support::photos::{filled_up, jpeg};
-use crate::support::{Event, Laptop, Random, Server, Watch, not_tested, say};
+use crate::support::{Event, Laptop, Random, Server, Watch, networks, not_tested, say};
 
 /// The line's rate.
 const RATE: &str = "5mbit";
@@ -184,7 +184,10 @@ impl WeakLine {
             format!("ip -n {laptop} link set weak up"),
             format!("ip netns exec {laptop} iptables -L"),
         ];
-        steps.iter().all(|step| ran(step)).then_some(line)
+        let changing = networks::changing();
+        let made = steps.iter().all(|step| ran(step));
+        drop(changing);
+        made.then_some(line)
     }
 
     fn shape(&self) {
@@ -211,6 +214,7 @@ impl WeakLine {
 impl Drop for WeakLine {
     fn drop(&mut self) {
         // The devices go with them.
+        let _changing = networks::changing();
         ran(&format!("ip netns delete {}", self.laptop));
         ran(&format!("ip netns delete {}", self.server));
     }

@@ -3,6 +3,7 @@
 pub(crate) mod chaos;
 pub(crate) mod guest;
 pub(crate) mod live;
+pub(crate) mod networks;
 pub(crate) mod photos;
 pub(crate) mod server;
 pub(crate) mod stand_in;
