@@ -1,5 +1,7 @@
 //! Alignment: a face turned, moved and scaled until its landmarks lie where the embedder expects them.
 
+use rten_simd::{Isa, SimdOp};
+
 use crate::picture::{Pixels, shrink};
 
 /// Below this scale sampling four neighbours skips pixels, so the surroundings are shrunk by area first.
@@ -125,21 +127,41 @@ fn shrink_around(pixels: &Pixels, landmarks: &[[f64; 2]; 5], scale: f64) -> Opti
 
 /// Samples `size × size` pixels, each from its four neighbours; black outside the picture.
 fn warp(pixels: &Pixels, fit: &Similarity, size: u32) -> Crop {
-    let mut rgb = Vec::with_capacity((size * size * 3) as usize);
+    let mut rgb = vec![0; (size * size * 3) as usize];
     let across = {
         let ((x, y), (next_x, next_y)) = (fit.source_of(0.0, 0.0), fit.source_of(1.0, 0.0));
         [next_x - x, next_y - y]
     };
-    for v in 0..size {
-        let (x, y) = fit.source_of(0.0, f64::from(v));
-        for u in 0..size {
-            let u = f64::from(u);
-            rgb.extend(sample(pixels, x + u * across[0], y + u * across[1]));
-        }
+    for (v, row) in rgb.as_chunks_mut::<3>().0.chunks_exact_mut(size as usize).enumerate() {
+        let (x, y) = fit.source_of(0.0, v as f64);
+        SampleRow { pixels, from: [x, y], across, row }.dispatch();
     }
     Crop { size, rgb }
 }
 
+/// Samples a row, with the processor's own instruction for rounding down.
+struct SampleRow<'a> {
+    pixels: &'a Pixels,
+    from: [f64; 2],
+    /// From one pixel to the next.
+    across: [f64; 2],
+    row: &'a mut [[u8; 3]],
+}
+
+impl SimdOp for SampleRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _: I) {
+        let Self { pixels, from: [x, y], across, row } = self;
+        for (u, pixel) in row.iter_mut().enumerate() {
+            let u = u as f64;
+            *pixel = sample(pixels, x + u * across[0], y + u * across[1]);
+        }
+    }
+}
+
+#[inline(always)]
 fn sample(pixels: &Pixels, x: f64, y: f64) -> [u8; 3] {
     let (left, top) = (x.floor(), y.floor());
     let (dx, dy) = ((x - left) as f32, (y - top) as f32);

@@ -1,6 +1,8 @@
 //! Where the faces are: YuNet (facts of the network: <https://github.com/ShiqiYu/libfacedetection.train>), or SCRFD, see
 //! [`super::scrfd`].
 
+use rten_simd::{Isa, SimdOp};
+
 use crate::picture::{Pixels, shrink};
 
 use super::network::{Network, Planes, Runtime};
@@ -146,17 +148,29 @@ fn prepare(pixels: &Pixels, layout: Layout) -> (Planes, Placed) {
     shrink::by_area(pixels.rgb(), from, (width, height), |y, row| {
         let start = (y + offset) * stride + offset;
         let line = start..start + width as usize;
-        let out = blue[line.clone()].iter_mut().zip(&mut green[line.clone()]).zip(&mut red[line]);
-        for (((b, g), r), &[red, green, blue]) in out.zip(row.as_chunks::<3>().0) {
-            (*b, *g, *r) = (round(blue), round(green), round(red));
-        }
+        let planes = [&mut red[line.clone()], &mut green[line.clone()], &mut blue[line]];
+        SplitRow { row: row.as_chunks().0, planes }.dispatch();
     });
     (planes, Placed { scale: scale as f32, offset: offset as f32 })
 }
 
-/// To a whole number as an 8-bit picture has it; the values are 0 to 255.
-fn round(value: f32) -> f32 {
-    f32::from((value + 0.5) as u8)
+/// Takes a row's pixels apart, rounded to whole numbers as an 8-bit picture has them; the values are 0 to 255.
+struct SplitRow<'a> {
+    row: &'a [[f32; 3]],
+    planes: [&'a mut [f32]; 3],
+}
+
+impl SimdOp for SplitRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<I: Isa>(self, _: I) {
+        for (channel, plane) in self.planes.into_iter().enumerate() {
+            for (value, pixel) in plane.iter_mut().zip(self.row) {
+                *value = (pixel[channel] + 0.5).floor();
+            }
+        }
+    }
 }
 
 /// Reads the cells of one stride: class and object score, box and landmarks, one candidate per cell.

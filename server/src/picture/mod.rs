@@ -122,7 +122,8 @@ impl Pixels {
         let (width, height) = (width.clamp(1, self.width - x), height.clamp(1, self.height - y));
         let stride = self.width as usize * 3;
         let rows = self.rgb.chunks_exact(stride).skip(y as usize).take(height as usize);
-        let rgb = rows.flat_map(|row| &row[x as usize * 3..][..width as usize * 3]).copied().collect();
+        let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
+        rows.for_each(|row| rgb.extend_from_slice(&row[x as usize * 3..][..width as usize * 3]));
         Self { width, height, reduced: self.reduced, rgb }
     }
 }
