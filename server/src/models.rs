@@ -180,7 +180,7 @@ async fn from_sources(
 }
 
 /// Makes the model file from the description and the weights of an OpenVINO network.
-fn import(file: &ModelFile, parts: &[Vec<u8>]) -> Result<Vec<u8>, InstallError> {
+pub(crate) fn import(file: &ModelFile, parts: &[Vec<u8>]) -> Result<Vec<u8>, InstallError> {
     let broken = |problem: String| InstallError::Import { name: file.file.clone(), problem };
     let [xml, weights] = parts else { return Err(broken("it has not two parts".to_owned())) };
     let xml = std::str::from_utf8(xml).map_err(|error| broken(error.to_string()))?;

@@ -40,6 +40,8 @@ pub(super) struct Constant {
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
     pub(super) constants: HashMap<String, Constant>,
+    /// The names of what comes out.
+    pub(super) outputs: Vec<String>,
 }
 
 impl Graph {
@@ -53,6 +55,10 @@ impl Graph {
                 5 => {
                     let (name, constant) = constant(value.bytes()?)?;
                     read.constants.insert(name, constant);
+                }
+                12 => {
+                    let name = Fields(value.bytes()?).find_map(|(field, value)| (field == 1).then(|| value.text()));
+                    read.outputs.push(name??);
                 }
                 _ => {}
             }

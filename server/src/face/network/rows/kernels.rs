@@ -14,21 +14,56 @@ pub(super) struct Dense {
     pub(super) inputs: usize,
     /// Channels of a pixel that goes out.
     pub(super) outputs: usize,
-    /// By input, then output.
-    pub(super) weights: Vec<f32>,
-    pub(super) bias: Vec<f32>,
-    /// Whether nothing below zero goes out.
-    pub(super) relu: bool,
+    /// [`LANES`] outputs after the other, in them by input, then output: what is read one after the other lies so.
+    weights: Vec<f32>,
+    pub(super) end: End,
 }
 
-/// Every channel by itself: each pixel out of the nine around it.
+impl Dense {
+    /// All weights zero.
+    pub(super) fn new(inputs: usize, outputs: usize, bias: Vec<f32>) -> Self {
+        Self { inputs, outputs, weights: vec![0.0; inputs * outputs], end: End { bias, slope: LINEAR } }
+    }
+
+    /// Sets a weight.
+    pub(super) fn set(&mut self, input: usize, output: usize, weight: f32) {
+        let panel = output / LANES * LANES;
+        self.weights[panel * self.inputs + input * LANES + output - panel] = weight;
+    }
+}
+
+/// Every channel by itself: each pixel out of those around it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Filter {
     pub(super) channels: usize,
     /// By place, row by row, then channel.
     pub(super) weights: Vec<f32>,
+    /// Pixels from one that is made to the next.
+    pub(super) stride: usize,
+    pub(super) end: End,
+}
+
+/// What is done with a sum at last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct End {
+    /// Added, by channel.
     pub(super) bias: Vec<f32>,
-    pub(super) relu: bool,
+    /// What is below zero is multiplied by this.
+    pub(super) slope: f32,
+}
+
+/// The slope of what is left as it is.
+pub(super) const LINEAR: f32 = 1.0;
+/// The slope of what never goes below zero.
+pub(super) const RELU: f32 = 0.0;
+
+#[inline(always)]
+fn bend<O: NumOps<f32>>(ops: O, value: O::Simd, slope: f32) -> O::Simd {
+    if slope == LINEAR {
+        return value;
+    }
+    let above = ops.max(value, ops.zero());
+    if slope == RELU { above } else { ops.mul_add(ops.min(value, ops.zero()), ops.splat(slope), above) }
 }
 
 /// Runs [`Dense`] over a row.
@@ -44,56 +79,77 @@ impl SimdOp for DenseRow<'_> {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let ops = isa.f32();
+        let (lanes, outputs) = (ops.len(), self.dense.outputs);
         let Self { dense, input, output } = self;
-        // Registers are filled without spilling: two vectors of six pixels, or one of eight.
-        if dense.outputs >= 2 * ops.len() {
-            row::<2, 6, _>(ops, dense, input, output);
-        } else {
-            row::<1, 8, _>(ops, dense, input, output);
+        // As many sums as there are registers for: 32 where a vector has 16 numbers, elsewhere 16.
+        let pairs = outputs / (2 * lanes) * 2 * lanes;
+        for at in (0..pairs).step_by(2 * lanes) {
+            if lanes == LANES {
+                row::<2, 8, _>(ops, dense, at, input, output);
+            } else {
+                row::<2, 6, _>(ops, dense, at, input, output);
+            }
+        }
+        for at in (pairs..outputs).step_by(lanes) {
+            row::<1, 8, _>(ops, dense, at, input, output);
         }
     }
 }
 
+/// `V` vectors of outputs from `at` on, of all pixels, `P` at a time: their weights stay in the first-level cache.
 #[inline(always)]
-fn row<const V: usize, const P: usize, O: NumOps<f32>>(ops: O, dense: &Dense, input: &[f32], output: &mut [f32]) {
+fn row<const V: usize, const P: usize, O: NumOps<f32>>(
+    ops: O,
+    dense: &Dense,
+    at: usize,
+    input: &[f32],
+    output: &mut [f32],
+) {
     let (mut from, mut to) = (input.chunks_exact(P * dense.inputs), output.chunks_exact_mut(P * dense.outputs));
     for (input, output) in from.by_ref().zip(to.by_ref()) {
-        pixels::<V, P, O>(ops, dense, input, output);
+        pixels::<V, P, O>(ops, dense, at, input, output);
+    }
+    let (mut from, mut to) =
+        (from.remainder().chunks_exact(2 * dense.inputs), to.into_remainder().chunks_exact_mut(2 * dense.outputs));
+    for (input, output) in from.by_ref().zip(to.by_ref()) {
+        pixels::<V, 2, O>(ops, dense, at, input, output);
     }
     let (from, to) = (from.remainder().chunks_exact(dense.inputs), to.into_remainder().chunks_exact_mut(dense.outputs));
     for (input, output) in from.zip(to) {
-        pixels::<V, 1, O>(ops, dense, input, output);
+        pixels::<V, 1, O>(ops, dense, at, input, output);
     }
 }
 
-/// `P` pixels, `V` vectors of their outputs at a time.
 #[inline(always)]
-fn pixels<const V: usize, const P: usize, O: NumOps<f32>>(ops: O, dense: &Dense, input: &[f32], output: &mut [f32]) {
+fn pixels<const V: usize, const P: usize, O: NumOps<f32>>(
+    ops: O,
+    dense: &Dense,
+    at: usize,
+    input: &[f32],
+    output: &mut [f32],
+) {
     let (inputs, outputs, lanes) = (dense.inputs, dense.outputs, ops.len());
     let rows: [&[f32]; P] = std::array::from_fn(|p| &input[p * inputs..][..inputs]);
-    for at in (0..outputs).step_by(V * lanes) {
-        let bias: [O::Simd; V] = std::array::from_fn(|v| ops.load(&dense.bias[at + v * lanes..]));
-        let mut sums = [bias; P];
-        for (c, weights) in dense.weights.chunks_exact(outputs).enumerate().take(inputs) {
-            let weights = &weights[at..][..V * lanes];
-            let weights: [O::Simd; V] = std::array::from_fn(|v| ops.load(&weights[v * lanes..]));
-            for (sums, row) in sums.iter_mut().zip(&rows) {
-                let value = ops.splat(row[c]);
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum = ops.mul_add(value, weight, *sum);
-                }
+    let places: [usize; V] = std::array::from_fn(|v| at + v * lanes);
+    let panels = places.map(|at| &dense.weights.as_chunks::<LANES>().0[at / LANES * inputs..][..inputs]);
+    let mut sums = [places.map(|at| ops.load(&dense.end.bias[at..])); P];
+    for c in 0..inputs {
+        let weights: [O::Simd; V] = std::array::from_fn(|v| ops.load(&panels[v][c][places[v] % LANES..]));
+        for (sums, row) in sums.iter_mut().zip(&rows) {
+            let value = ops.splat(row[c]);
+            for (sum, weight) in sums.iter_mut().zip(weights) {
+                *sum = ops.mul_add(value, weight, *sum);
             }
         }
-        for (p, sums) in sums.into_iter().enumerate() {
-            for (v, sum) in sums.into_iter().enumerate() {
-                let sum = if dense.relu { ops.max(sum, ops.zero()) } else { sum };
-                ops.store(sum, &mut output[p * outputs + at + v * lanes..][..lanes]);
-            }
+    }
+    for (p, sums) in sums.into_iter().enumerate() {
+        for (sum, at) in sums.into_iter().zip(places) {
+            ops.store(bend(ops, sum, dense.end.slope), &mut output[p * outputs + at..][..lanes]);
         }
     }
 }
 
-/// Runs [`Filter`] over a row. The rows that come in have a pixel more at either end.
+/// Runs a [`Filter`] of 3 × 3 over a row. The rows that come in have a pixel more at either end.
 pub(super) struct FilterRow<'a> {
     pub(super) filter: &'a Filter,
     pub(super) above: &'a [f32],
@@ -108,31 +164,38 @@ impl SimdOp for FilterRow<'_> {
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
         let ops = isa.f32();
-        let Filter { channels, weights, bias, relu } = self.filter;
+        let Filter { channels, weights, stride, end: End { bias, slope } } = self.filter;
         let (channels, lanes) = (*channels, ops.len());
         for at in (0..channels).step_by(lanes) {
-            let weights: [_; 9] = std::array::from_fn(|place| ops.load(&weights[place * channels + at..][..lanes]));
+            let weights: [[_; 3]; 3] = std::array::from_fn(|row| {
+                std::array::from_fn(|column| ops.load(&weights[(row * 3 + column) * channels + at..][..lanes]))
+            });
             let bias = ops.load(&bias[at..][..lanes]);
-            let three = |row| windows(row, channels);
-            let rows = three(self.above).zip(three(self.middle)).zip(three(self.below));
-            for (((above, middle), below), out) in rows.zip(self.output.chunks_exact_mut(channels)) {
-                let mut sum = bias;
-                for (row, weights) in [above, middle, below].into_iter().zip(weights.as_chunks::<3>().0) {
-                    for (column, weight) in weights.iter().enumerate() {
-                        sum = ops.mul_add(ops.load(&row[column * channels + at..][..lanes]), *weight, sum);
-                    }
-                }
-                let sum = if *relu { ops.max(sum, ops.zero()) } else { sum };
-                ops.store(sum, &mut out[at..][..lanes]);
+            let column = |x: usize| {
+                [self.above, self.middle, self.below].map(|row| ops.load(&row[x * channels + at..][..lanes]))
+            };
+            // Three sums, because each addition waits for the one before.
+            let sum = |columns: [[_; 3]; 3]| {
+                let sums: [_; 3] = std::array::from_fn(|row| {
+                    let [left, middle, right] = weights[row];
+                    let sum = if row == 0 {
+                        ops.mul_add(columns[0][row], left, bias)
+                    } else {
+                        ops.mul(columns[0][row], left)
+                    };
+                    ops.mul_add(columns[2][row], right, ops.mul_add(columns[1][row], middle, sum))
+                });
+                bend(ops, ops.add(ops.add(sums[0], sums[1]), sums[2]), *slope)
+            };
+            // Each column is loaded once.
+            let (mut left, mut middle) = (column(0), column(1));
+            for (x, out) in self.output.chunks_exact_mut(channels).enumerate() {
+                let right = column(x * stride + 2);
+                ops.store(sum([left, middle, right]), &mut out[at..][..lanes]);
+                (left, middle) = if *stride == 1 { (middle, right) } else { (right, column(x * stride + 3)) };
             }
         }
     }
-}
-
-/// Each three pixels beside each other.
-#[inline(always)]
-fn windows(row: &[f32], channels: usize) -> impl Iterator<Item = &[f32]> {
-    row.windows(3 * channels).step_by(channels)
 }
 
 /// The larger of two rows' values, and of each two pixels beside each other in them.
