@@ -3,6 +3,7 @@
 //!
 //! Invariant: a run uses one thread. Photos are worked on in parallel, so more threads a run would only fight.
 
+mod graph;
 #[cfg(feature = "ort")]
 mod onnxruntime;
 mod rows;
@@ -76,12 +77,16 @@ impl Runtime {
 
     /// Loads ONNX bytes. `outputs` are the names wanted, in this order; empty: all, in the file's order.
     pub(super) fn load(&self, bytes: Vec<u8>, outputs: &[&str]) -> Result<Box<dyn Network>, String> {
+        // Without optimisation our kernels would be slow, where rten, a dependency, is always optimised.
+        if cfg!(not(debug_assertions))
+            && matches!(self, Self::Rten(_))
+            && let Some(network) = rows::Loaded::new(&bytes, outputs)
+        {
+            return Ok(Box::new(network));
+        }
+        let bytes = graph::with_leaky_slopes(&bytes).unwrap_or(bytes);
         match self {
-            Self::Rten(lanes) => match rows::Loaded::new(&bytes, outputs) {
-                // Without optimisation our kernels would be slow, where rten, a dependency, is always optimised.
-                Some(network) if cfg!(not(debug_assertions)) => Ok(Box::new(network)),
-                _ => Ok(Box::new(rten::Loaded::new(bytes, outputs, lanes.clone())?)),
-            },
+            Self::Rten(lanes) => Ok(Box::new(rten::Loaded::new(bytes, outputs, lanes.clone())?)),
             #[cfg(feature = "ort")]
             Self::Onnxruntime(library) => Ok(Box::new(library.load(bytes, outputs)?)),
         }

@@ -1,4 +1,5 @@
-//! Networks on onnxruntime, from a library file that the operator names: the fastest there is on ordinary processors.
+//! Networks on onnxruntime, from a library file that the operator names: faster than rten where `rows` does not know a
+//! network.
 
 use std::fmt::Display;
 use std::path::Path;

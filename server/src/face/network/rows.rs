@@ -4,7 +4,6 @@
 //!
 //! Invariant: values are those of rten within rounding; a network that is not made of the few steps known here is rten's.
 
-mod graph;
 mod kernels;
 mod reading;
 mod steps;

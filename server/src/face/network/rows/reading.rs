@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::graph::{Constant, Graph, Node};
+use super::super::graph::{Constant, Graph, Node};
 use super::kernels::{Dense, End, Filter, LANES, LINEAR, RELU};
 use super::steps::{Output, Plan, Slot, Step};
 
