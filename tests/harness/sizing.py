@@ -19,7 +19,7 @@ GUESTS, LISTENERS, SEARCHES = 500, 300, 500
 THUMB_VIEWS, PREVIEW_VIEWS = 30, 5
 
 # Measured on two cores: what each costs.
-INDEX_CORE_S = 0.316  # a photo of 24 megapixels, decoding to embedding (tests/harness/run faces)
+INDEX_CORE_S = 0.228  # a photo of 24 megapixels, decoding to embedding (tests/harness/run faces)
 INGEST_CORE_S = 1 / 500  # a small photo through a web node (small); its bytes come on top:
 BYTES_PER_CORE_S = 400e6  # received, hashed, sent on (speed)
 SELFIE_CORE_S = 0.08  # a selfie to its answer (README)

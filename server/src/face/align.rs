@@ -132,7 +132,7 @@ fn warp(pixels: &Pixels, fit: &Similarity, size: u32) -> Crop {
         let ((x, y), (next_x, next_y)) = (fit.source_of(0.0, 0.0), fit.source_of(1.0, 0.0));
         [next_x - x, next_y - y]
     };
-    for (v, row) in rgb.as_chunks_mut::<3>().0.chunks_exact_mut(size as usize).enumerate() {
+    for (v, row) in rgb.as_chunks_mut::<3>().0.chunks_exact_mut(size.max(1) as usize).enumerate() {
         let (x, y) = fit.source_of(0.0, v as f64);
         SampleRow { pixels, from: [x, y], across, row }.dispatch();
     }

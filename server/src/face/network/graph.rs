@@ -6,6 +6,9 @@ use std::collections::{HashMap, HashSet};
 /// `TensorProto.DataType.FLOAT`.
 const FLOAT: u64 = 1;
 
+/// Rows or columns of a picture that a file may ask for.
+const MOST: u64 = 4096;
+
 /// One operation.
 #[derive(Debug, Default)]
 pub(super) struct Node {
@@ -40,8 +43,8 @@ pub(super) struct Constant {
 pub(super) struct Graph {
     pub(super) nodes: Vec<Node>,
     pub(super) constants: HashMap<String, Constant>,
-    /// The names of what goes in.
-    inputs: Vec<String>,
+    /// What goes in, by name, and its sides as far as they are fixed.
+    pub(super) inputs: HashMap<String, Vec<Option<usize>>>,
     /// The names of what comes out.
     pub(super) outputs: Vec<String>,
 }
@@ -57,15 +60,37 @@ impl Graph {
                     let (name, constant) = constant(value.bytes()?)?;
                     read.constants.insert(name, constant);
                 }
-                11 | 12 => {
-                    let name = Fields(value.bytes()?).find_map(|(field, value)| (field == 1).then(|| value.text()));
-                    if field == 11 { &mut read.inputs } else { &mut read.outputs }.push(name??);
+                11 => {
+                    read.inputs.insert(name(value.bytes()?)?, sides(value.bytes()?));
                 }
+                12 => read.outputs.push(name(value.bytes()?)?),
                 _ => {}
             }
         }
         Some(read)
     }
+}
+
+/// The name of a `ValueInfoProto`.
+fn name(bytes: &[u8]) -> Option<String> {
+    within(bytes, 1).next()?.text()
+}
+
+/// The sides of a `ValueInfoProto`: type, tensor, shape, and in each of its dimensions a number where it is fixed.
+fn sides(bytes: &[u8]) -> Vec<Option<usize>> {
+    let inside = |bytes, field| within(bytes, field).find_map(Value::bytes).unwrap_or_default();
+    let dimensions = within(inside(inside(inside(bytes, 2), 1), 2), 1);
+    dimensions
+        .map(|dimension| match within(dimension.bytes()?, 1).next()? {
+            Value::Number(side @ 1..=MOST) => usize::try_from(side).ok(),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The values of one field of a message.
+fn within(bytes: &[u8], field: u64) -> impl Iterator<Item = Value<'_>> {
+    Fields(bytes).filter_map(move |(number, value)| (number == field).then_some(value))
 }
 
 /// The same network with `LeakyRelu` for each `PRelu` of one slope; `None` where there is none. onnxruntime makes the
@@ -76,14 +101,18 @@ pub(super) fn with_leaky_slopes(model: &[u8]) -> Option<Vec<u8>> {
         let [_, name] = node.inputs.as_slice() else { return None };
         let constant = read.constants.get(name).filter(|constant| constant.values.len() == 1)?;
         // What is an input as well may be given another value.
-        let simple = node.operator == "PRelu" && !read.inputs.contains(name);
+        let simple = node.operator == "PRelu" && !read.inputs.contains_key(name);
         simple.then_some(constant.values[0])
     };
-    let kept = read.nodes.iter().filter(|node| slope(node).is_none());
-    let kept: HashSet<&String> = kept.flat_map(|node| &node.inputs).chain(&read.outputs).collect();
-    if read.nodes.iter().all(|node| slope(node).is_none()) {
+    // What is inside these reads names of the outside.
+    let nested = read.nodes.iter().any(|node| matches!(node.operator.as_str(), "If" | "Loop" | "Scan"));
+    let slopes: HashSet<&String> = read.nodes.iter().filter_map(|node| slope(node).and(node.inputs.get(1))).collect();
+    if nested || slopes.is_empty() {
         return None;
     }
+    let kept =
+        read.nodes.iter().flat_map(|node| &node.inputs[..if slope(node).is_some() { 1 } else { node.inputs.len() }]);
+    let kept: HashSet<&String> = kept.chain(&read.outputs).collect();
     let graph = rewritten(graph(model)?, |number, value| match number {
         1 => {
             let node = node(value.bytes()?)?;
@@ -95,21 +124,19 @@ pub(super) fn with_leaky_slopes(model: &[u8]) -> Option<Vec<u8>> {
         }
         5 => {
             let (name, _) = constant(value.bytes()?)?;
-            let used =
-                read.nodes.iter().filter_map(|node| slope(node).and(node.inputs.get(1))).any(|slope| *slope == name);
-            (used && !kept.contains(&name)).then(Vec::new)
+            (slopes.contains(&name) && !kept.contains(&name)).then(Vec::new)
         }
         _ => None,
-    });
-    Some(rewritten(model, |number, _| (number == 7).then(|| field(7, &graph))))
+    })?;
+    rewritten(model, |number, _| (number == 7).then(|| field(7, &graph)))
 }
 
-/// A message with what `instead` gives for some of its fields.
-fn rewritten(message: &[u8], instead: impl Fn(u64, Value<'_>) -> Option<Vec<u8>>) -> Vec<u8> {
+/// A message with what `instead` gives for some of its fields; `None` where it breaks off.
+fn rewritten(message: &[u8], instead: impl Fn(u64, Value<'_>) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let (mut fields, mut written) = (Fields(message), Vec::with_capacity(message.len()));
     loop {
         let before = fields.0;
-        let Some((number, value)) = fields.next() else { return written };
+        let Some((number, value)) = fields.next() else { return before.is_empty().then_some(written) };
         match instead(number, value) {
             Some(other) => written.extend(other),
             None => written.extend(&before[..before.len() - fields.0.len()]),
@@ -302,6 +329,39 @@ mod tests {
             network.run(Planes { width: 128, height: 128, values }).unwrap()
         });
         assert_eq!(before, after);
+    }
+
+    /// `z = PRelu(x, s)` after `operator` made `y` of `x` and `s`, where `z` and `others` come out.
+    fn one_slope(operator: &[u8], others: &[&[u8]]) -> Vec<u8> {
+        let node = |operator: &[u8], output: &[u8]| {
+            field(1, &[field(1, b"x"), field(1, b"s"), field(2, output), field(4, operator)].concat())
+        };
+        // `TensorProto`: one dimension of 1, floats, the value, the name.
+        let slope = [&b"\x08\x01\x10\x01"[..], &field(9, &0.25_f32.to_le_bytes()), &field(8, b"s")].concat();
+        let outputs = [&b"z"[..]].iter().chain(others).flat_map(|name| field(12, &field(1, name))).collect();
+        field(7, &[node(operator, b"y"), node(b"PRelu", b"z"), field(5, &slope), outputs].concat())
+    }
+
+    #[test]
+    fn a_slope_that_somebody_else_reads_is_kept() {
+        let left = |model: &[u8]| {
+            let graph = Graph::read(&with_leaky_slopes(model).unwrap()).unwrap();
+            let operators: Vec<_> = graph.nodes.iter().map(|node| node.operator.clone()).collect();
+            (operators.join(" "), graph.nodes.iter().all(|node| node.inputs[0] == "x"), graph.constants.len())
+        };
+        assert_eq!(left(&one_slope(b"PRelu", &[])), ("LeakyRelu LeakyRelu".to_owned(), true, 0));
+        assert_eq!(left(&one_slope(b"Mul", &[])), ("Mul LeakyRelu".to_owned(), true, 1));
+        assert_eq!(left(&one_slope(b"PRelu", &[b"s"])), ("LeakyRelu LeakyRelu".to_owned(), true, 1));
+        assert_eq!(with_leaky_slopes(&one_slope(b"Loop", &[])), None);
+    }
+
+    #[test]
+    fn a_file_that_breaks_off_stays_as_it_is() {
+        let whole = one_slope(b"PRelu", &[]);
+        for length in 0..whole.len() {
+            assert_eq!(with_leaky_slopes(&whole[..length]), None, "{length} bytes");
+        }
+        assert_eq!(with_leaky_slopes(&[&whole[..], &[0x3A, 9]].concat()), None);
     }
 
     proptest! {

@@ -16,13 +16,21 @@ enum Meaning {
     /// What may become the first half of a [`Step::Unit`], or a [`Step::Dense`]: its number.
     Half(usize),
     /// A map at twice its size.
-    Doubled(Slot),
+    Doubled(Output),
 }
 
 /// See [`Meaning::Half`].
 struct Half {
     /// What it works on; `None`: the stem.
     from: Option<Slot>,
+    /// Until it is one of the two.
+    dense: Option<Dense>,
+    /// That are no padding.
+    channels: usize,
+}
+
+/// The first look at the picture.
+struct Stem {
     dense: Dense,
     /// That are no padding.
     channels: usize,
@@ -54,7 +62,11 @@ impl Plan {
         }
         let outputs = outputs.iter().map(|name| reading.map(name)).collect::<Option<Vec<_>>>()?;
         (!outputs.is_empty()).then_some(())?;
-        Some(Self { input: reading.input, stem: reading.stem?, steps: reading.steps, outputs })
+        let sides = match graph.inputs.get("input").map(Vec::as_slice) {
+            Some(&[_, _, Some(height), Some(width)]) => Some([height, width]),
+            _ => None,
+        };
+        Some(Self { sides, input: reading.input, stem: reading.stem?.dense, steps: reading.steps, outputs })
     }
 }
 
@@ -64,7 +76,7 @@ struct Reading<'a> {
     uses: HashMap<&'a str, usize>,
     names: HashMap<&'a str, Meaning>,
     input: [[f32; 2]; 3],
-    stem: Option<Dense>,
+    stem: Option<Stem>,
     halves: Vec<Half>,
     steps: Vec<Step>,
 }
@@ -77,8 +89,11 @@ impl<'a> Reading<'a> {
         let input = *self.names.get(name)?;
         // Nobody else reads it as it was before.
         let alone = self.uses.get(name) == Some(&1);
+        let plain =
+            matches!(node.text("auto_pad"), "" | "NOTSET") && node.numbers("dilations").iter().all(|&by| by == 1);
+        plain.then_some(())?;
         let meaning = match (node.operator.as_str(), input) {
-            ("Identity", input) => input,
+            ("Identity", input) if alone => input,
             ("Conv", input) => self.convolution(node, input)?,
             ("Mul" | "Add", Meaning::Input) if alone => {
                 let constant = self.constant(node, 1)?;
@@ -114,7 +129,7 @@ impl<'a> Reading<'a> {
                 end.slope = slope;
                 input
             }
-            ("MaxPool", Meaning::Map(map @ Output { sigmoid: false, .. })) => {
+            ("MaxPool", Meaning::Map(map)) if map.is_map() => {
                 let halves = node.numbers("kernel_shape") == [2, 2] && node.numbers("strides") == [2, 2];
                 let plain = node.numbers("pads").iter().chain(node.numbers("ceil_mode")).all(|&number| number == 0);
                 (halves && plain).then_some(())?;
@@ -132,20 +147,20 @@ impl<'a> Reading<'a> {
                 node.numbers("pads").iter().all(|&pad| pad == 0).then_some(())?;
                 self.step(Step::Mean { from: map.slot, sides }, map.channels)
             }
-            ("Resize", Meaning::Map(map @ Output { sigmoid: false, .. })) => {
+            ("Resize", Meaning::Map(map)) if map.is_map() => {
                 let scales = &self.constant(node, 2)?.values;
                 let nearest = node.text("mode") == "nearest"
                     && node.text("coordinate_transformation_mode") == "asymmetric"
                     && node.text("nearest_mode") == "floor";
-                (nearest && scales == &[1.0, 1.0, 2.0, 2.0]).then_some(Meaning::Doubled(map.slot))?
+                (nearest && scales == &[1.0, 1.0, 2.0, 2.0]).then_some(Meaning::Doubled(map))?
             }
-            ("Add", Meaning::Map(map @ Output { sigmoid: false, .. })) => {
+            ("Add", Meaning::Map(map)) if map.is_map() => {
                 let other = node.inputs.get(1)?;
                 match *self.names.get(other.as_str())? {
-                    Meaning::Doubled(small) => self.step(Step::AddDoubled { large: map.slot, small }, map.channels),
-                    Meaning::Map(gated @ Output { sigmoid: false, .. })
-                        if self.uses.get(other.as_str()) == Some(&1) =>
-                    {
+                    Meaning::Doubled(small) if small.channels == map.channels => {
+                        self.step(Step::AddDoubled { large: map.slot, small: small.slot }, map.channels)
+                    }
+                    Meaning::Map(gated) if gated.is_map() && self.uses.get(other.as_str()) == Some(&1) => {
                         let Step::Gate { plus: plus @ None, .. } = self.steps.get_mut(gated.slot)? else { return None };
                         (map.slot < gated.slot && map.channels == gated.channels).then_some(())?;
                         *plus = Some(map.slot);
@@ -156,14 +171,17 @@ impl<'a> Reading<'a> {
             }
             ("Mul", Meaning::Map(_) | Meaning::Half(_)) => {
                 let (map, gate) = (self.plain(name)?, self.map(node.inputs.get(1)?)?);
-                (gate.sigmoid && map.channels == gate.channels).then_some(())?;
+                (gate.sigmoid && !gate.listed && map.channels == gate.channels).then_some(())?;
                 self.step(Step::Gate { from: map.slot, gate: gate.slot, plus: None }, map.channels)
             }
             // Channels are last here already, and a list of pixels is what an output is.
-            ("Transpose", input @ Meaning::Map(_)) if node.numbers("perm") == [0, 2, 3, 1] => input,
-            ("Reshape", input @ Meaning::Map(_)) => input,
+            ("Transpose", Meaning::Map(map)) if alone && node.numbers("perm") == [0, 2, 3, 1] => {
+                Meaning::Map(Output { listed: true, ..map })
+            }
+            ("Reshape", Meaning::Map(Output { listed: true, .. })) if alone => input,
             ("Sigmoid", Meaning::Map(_) | Meaning::Half(_)) => {
-                Meaning::Map(Output { sigmoid: true, ..self.plain(name)? })
+                let map = self.map(name)?;
+                (!map.sigmoid).then_some(Meaning::Map(Output { sigmoid: true, ..map }))?
             }
             _ => return None,
         };
@@ -177,12 +195,12 @@ impl<'a> Reading<'a> {
 
     fn made(&mut self, step: Step, channels: usize) -> Output {
         self.steps.push(step);
-        Output { slot: self.steps.len() - 1, channels, sigmoid: false }
+        Output { slot: self.steps.len() - 1, channels, sigmoid: false, listed: false }
     }
 
-    /// As [`Reading::map`]; `None` where a sigmoid is to follow, which only what comes last and a gate know of.
+    /// As [`Reading::map`]; `None` for what only outputs and gates are.
     fn plain(&mut self, name: &str) -> Option<Output> {
-        self.map(name).filter(|map| !map.sigmoid)
+        self.map(name).filter(Output::is_map)
     }
 
     /// The map of this name; what was only half of a step until now becomes one.
@@ -193,7 +211,7 @@ impl<'a> Reading<'a> {
             Meaning::Half(number) => {
                 let half = self.halves.get_mut(number)?;
                 let (from, channels) = (half.from?, half.channels);
-                let step = Step::Dense { from, dense: std::mem::take(&mut half.dense) };
+                let step = Step::Dense { from, dense: half.dense.take()? };
                 let map = self.made(step, channels);
                 self.names.insert(name, Meaning::Map(map));
                 Some(map)
@@ -205,11 +223,14 @@ impl<'a> Reading<'a> {
     /// How what has this meaning was finished, and its channels.
     fn end(&mut self, meaning: Meaning) -> Option<(usize, &mut End)> {
         match meaning {
-            Meaning::Stem => self.stem.as_mut().map(|stem| (stem.outputs, &mut stem.end)),
-            Meaning::Half(number) => self.halves.get_mut(number).map(|half| (half.channels, &mut half.dense.end)),
-            Meaning::Map(Output { slot, channels, sigmoid: false }) => match self.steps.get_mut(slot)? {
+            Meaning::Stem => self.stem.as_mut().map(|stem| (stem.channels, &mut stem.dense.end)),
+            Meaning::Half(number) => {
+                let half = self.halves.get_mut(number)?;
+                Some((half.channels, &mut half.dense.as_mut()?.end))
+            }
+            Meaning::Map(map) if map.is_map() => match self.steps.get_mut(map.slot)? {
                 Step::Unit { filter, halved: false, .. } | Step::Whole { filter, .. } => {
-                    Some((channels, &mut filter.end))
+                    Some((map.channels, &mut filter.end))
                 }
                 _ => None,
             },
@@ -226,27 +247,26 @@ impl<'a> Reading<'a> {
         let &[channels, depth, height, width] = weights.shape.as_slice() else { return None };
         let (strides, pads) = (node.numbers("strides"), node.numbers("pads"));
         let group = *node.numbers("group").first().unwrap_or(&1);
-        let plain = node.numbers("dilations").iter().all(|&dilation| dilation == 1);
-        (plain && (1..=1024).contains(&channels)).then_some(())?;
+        (1..=1024).contains(&channels).then_some(())?;
         let each = depth == 1 && usize::try_from(group) == Ok(channels);
         match (input, (height, width)) {
             (Meaning::Input, (3, 3)) if depth == 3 && group == 1 && strides == [2, 2] && pads == [1; 4] => {
                 self.stem.is_none().then_some(())?;
-                self.stem = Some(self.dense(node, 3 * 9, 3 * 9)?);
+                self.stem = Some(Stem { dense: self.dense(node, 3 * 9, 3 * 9)?, channels });
                 Some(Meaning::Stem)
             }
             (Meaning::Stem | Meaning::Map(_) | Meaning::Half(_), (1, 1))
                 if group == 1 && strides == [1, 1] && pads == [0; 4] =>
             {
                 let (from, known) = match input {
-                    Meaning::Stem => (None, self.stem.as_ref()?.outputs),
+                    Meaning::Stem => (None, self.stem.as_ref()?.channels),
                     _ => {
                         let map = self.plain(&node.inputs[0])?;
-                        (Some(map.slot), padded(map.channels))
+                        (Some(map.slot), map.channels)
                     }
                 };
-                (padded(depth) == known).then_some(())?;
-                let dense = self.dense(node, depth, padded(depth))?;
+                (depth == known).then_some(())?;
+                let dense = Some(self.dense(node, depth, padded(depth))?);
                 self.halves.push(Half { from, dense, channels });
                 Some(Meaning::Half(self.halves.len() - 1))
             }
@@ -259,16 +279,14 @@ impl<'a> Reading<'a> {
                 // What is read by others too, they must find.
                 (self.uses.get(node.inputs[0].as_str()) == Some(&1)).then_some(())?;
                 let filter = Filter { stride, ..self.filter(node, 9)? };
-                let (from, dense) = match input {
+                let (from, dense, known) = match input {
                     Meaning::Half(number) => {
                         let half = self.halves.get_mut(number)?;
-                        (half.channels == channels).then_some(())?;
-                        (half.from, Some(std::mem::take(&mut half.dense)))
+                        (half.from, Some(half.dense.take()?), half.channels)
                     }
-                    _ => (None, None),
+                    _ => (None, None, self.stem.as_ref()?.channels),
                 };
-                let known = dense.as_ref().or(self.stem.as_ref())?.outputs;
-                (known == filter.channels).then_some(())?;
+                (known == channels).then_some(())?;
                 Some(self.step(Step::Unit { from, dense, filter, halved: false }, channels))
             }
             (Meaning::Map(_) | Meaning::Half(_), _) if each && strides == [1, 1] && pads == [0; 4] => {
@@ -314,6 +332,13 @@ impl<'a> Reading<'a> {
             square.iter().enumerate().for_each(|(place, &weight)| weights[place * padded + channel] = weight);
         }
         Some(Filter { channels: padded, weights, stride: 1, end: End { bias, slope: LINEAR } })
+    }
+}
+
+impl Output {
+    /// Whether it is a map like any other, which further steps can work on.
+    fn is_map(&self) -> bool {
+        !self.sigmoid && !self.listed
     }
 }
 

@@ -84,11 +84,15 @@ pub(super) struct Output {
     /// Its channels; the map's others are padding.
     pub(super) channels: usize,
     pub(super) sigmoid: bool,
+    /// Whether it was made a list of pixels, which only an output is. Others have one pixel.
+    pub(super) listed: bool,
 }
 
 /// A network.
 #[derive(Debug)]
 pub(super) struct Plan {
+    /// Rows and columns of the picture, where the file says them.
+    pub(super) sides: Option<[usize; 2]>,
     /// What each plane of the picture is multiplied by, and what is added then.
     pub(super) input: [[f32; 2]; 3],
     /// The first look at the picture: squares of 3 × 3 at every second pixel.
