@@ -18,6 +18,12 @@ const EYES_APART: f64 = 94.0;
 /// What is seen farther from the expected middle than this share of the eyes' distance is another face.
 const NEAR: f32 = 0.5;
 
+/// Points to a grid of so many lines a pixel. What two runtimes see differs by a hundred thousandth of one, and would
+/// otherwise round a few pixels differently, after which the next network sees another picture.
+fn on_grid(points: &[[f32; 2]; 5], lines: f32) -> [[f32; 2]; 5] {
+    points.map(|point| point.map(|at| (at * lines).round() / lines))
+}
+
 /// The place of the landmarks in a view, in pixels: the embedder's template, smaller and in the middle.
 fn template(spec: &EmbedderSpec) -> [[f64; 2]; 5] {
     let zoom = EYES_APART / (spec.template[1][0] - spec.template[0][0]);
@@ -34,7 +40,7 @@ impl View {
     /// `None` when the landmarks make no face.
     pub(super) fn of(pixels: &Pixels, landmarks: &[[f32; 2]; 5], spec: &EmbedderSpec) -> Option<Self> {
         let template = template(spec);
-        let aligned = align::align(pixels, landmarks, &template, SIDE)?;
+        let aligned = align::align(pixels, &on_grid(landmarks, 64.0), &template, SIDE)?;
         Some(Self { aligned, middle: middle(&template.map(|point| point.map(|at| at as f32))) })
     }
 
@@ -50,7 +56,7 @@ impl View {
             (at[0] - self.middle[0]).hypot(at[1] - self.middle[1])
         };
         let face = seen.iter().find(|face| far(face) < NEAR * EYES_APART as f32)?;
-        Some(face.landmarks.map(|point| self.aligned.source_of(point)))
+        Some(on_grid(&face.landmarks, 16.0).map(|point| self.aligned.source_of(point)))
     }
 }
 
